@@ -1,0 +1,107 @@
+"""The asynchat module that Python 3.12 removed: channels that collect input up to a terminator.
+
+`async_chat` gathers what arrives, tells where a message ends, and sends what was pushed and what producers
+yield.  Everything else is `asyncore.dispatcher`'s.
+"""
+
+from typing import Any
+
+from antiphon import asyncore
+from antiphon.endpoint import DELIVERING
+from antiphon.framing import prefix_at_end
+from antiphon.incoming import Incoming
+from antiphon.outbox import fifo
+from antiphon.outgoing import Outgoing
+
+__all__ = ["async_chat", "asyncore", "fifo", "find_prefix_at_end", "simple_producer"]
+
+
+class async_chat(Incoming, Outgoing):  # noqa: N801 (the name that programs subclass)
+    """A channel for protocols whose elements end in a terminator or have a known length.
+
+    Abstract: subclasses define `collect_incoming_data` and `found_terminator`.
+
+    Args:
+        sock: a connected socket, or None.
+        map: where the channel lives; `asyncore.socket_map` if None.
+
+    Attributes:
+        ac_in_buffer_size: bytes that one `recv` asks for at most. Left alone, that is 4096 to begin with,
+            twice as much after each full read up to 262,144, and less again when little arrives.
+        ac_out_buffer_size: bytes that one `send` is offered at most. Left alone, all that waits is offered,
+            and small chunks of a producer are put together: 4096 bytes first, twice as many after each send
+            that was taken whole.
+        coalesce_pushes: whether what is pushed while input is delivered leaves in one send after that,
+            rather than in one send a push.
+        use_encoding: whether `str` may be used for terminators, producers and received data.
+        encoding: the encoding of those.
+    """
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        self.incoming = []
+        asyncore.dispatcher.__init__(self, sock, map)
+
+    def set_socket(self, sock: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
+        self._deaf = False
+        super().set_socket(sock, map)
+
+    def handle_close(self) -> None:
+        """Called once, when the connection has ended or `close_when_done` is through. By default closes."""
+        self.close()
+
+    def discard_buffers(self) -> None:
+        """Drop all that was received and not delivered, and all that was to be sent."""
+        self.ac_in_buffer = b""
+        self.incoming.clear()
+        if self._foreign_fifo is not None:
+            self._take_over()
+        self._own_outbox().discard()
+        self._deaf = self.closing
+        self._note_output()
+
+    def _close(self) -> None:
+        if self._cork == DELIVERING:
+            self.initiate_send()
+        self._stop_delivering()
+        super()._close()
+        self._discard_output()
+
+
+class simple_producer:  # noqa: N801 (the name that programs use)
+    """A producer that yields `data` in pieces of `buffer_size` bytes.
+
+    Attributes:
+        data: what is left.
+        buffer_size: bytes a call.
+    """
+
+    def __init__(self, data: Any, buffer_size: int = 512) -> None:
+        self._source, self._position = data, 0
+        self.buffer_size = buffer_size
+
+    @property
+    def data(self) -> Any:
+        return self._source[self._position :]
+
+    def more(self) -> Any:
+        """The next piece; an empty one when there is none."""
+        start = self._position
+        piece = self._source[start : start + self.buffer_size]
+        self._position = start + len(piece)
+        if not piece:
+            self._source, self._position = piece, 0
+        return piece
+
+
+def find_prefix_at_end(haystack: Any, needle: Any) -> int:
+    r"""How much of the end of `haystack` may be the beginning of `needle`; both bytes, or both str.
+
+    >>> find_prefix_at_end("qwerty\r", "\r\n")
+    1
+    """
+    return prefix_at_end(haystack, needle)
+
+
+for _public in (async_chat, fifo, simple_producer):
+    _public.__module__ = "asynchat"

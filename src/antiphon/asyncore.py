@@ -1,0 +1,490 @@
+"""The asyncore module that Python 3.12 removed, name for name, on an engine that tracks instead of polling.
+
+Channels are subclasses of `dispatcher`; they live in a map, `socket_map` unless told otherwise, and `loop()`
+calls their handlers until the map is empty.
+"""
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from antiphon.descriptor import file_wrapper
+from antiphon.endpoint import DELIVERING, Endpoint, strerror
+from antiphon.errors import WouldBlock, is_would_block
+from antiphon.interest import noticed
+from antiphon.loop import ESCAPING, Batch, ExitNow, Loop, contain
+from antiphon.maps import ChannelMap, loop_of
+from antiphon.pollers.base import ERROR, HANGUP, INVALID, READ, URGENT, WRITE
+from antiphon.outbox import Outbox
+from antiphon.reporting import compact_traceback
+from antiphon.scheduling import Scheduling
+
+__all__ = [
+    "ExitNow",
+    "close_all",
+    "compact_traceback",
+    "dispatcher",
+    "dispatcher_with_send",
+    "file_dispatcher",
+    "file_wrapper",
+    "get_loop",
+    "loop",
+    "poll",
+    "poll2",
+    "poll3",
+    "read",
+    "readwrite",
+    "socket_map",
+    "write",
+]
+
+#: What ends a connection.  Programs read this set, and replace it.
+_DISCONNECTED: frozenset[int] = frozenset(
+    {
+        errno.ECONNRESET,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ECONNABORTED,
+        errno.EPIPE,
+        errno.EBADF,
+    }
+)
+_reraised_exceptions: Final = ESCAPING
+_TROUBLE: Final = ERROR | HANGUP | INVALID
+_strerror = strerror
+
+#: The map of every channel that was given no other.  Programs read it, change it, and replace it.
+socket_map: Any = ChannelMap()
+
+
+# -- one event of one channel ------------------------------------------------------------------------------
+
+
+def read(obj: Any) -> None:
+    """Have `obj` handle that it can be read from; its exceptions go to its `handle_error`."""
+    try:
+        obj.handle_read_event()
+    except _reraised_exceptions:
+        raise
+    except Exception as error:
+        _failed(obj, error)
+
+
+def write(obj: Any) -> None:
+    """Have `obj` handle that it can be written to; its exceptions go to its `handle_error`."""
+    try:
+        obj.handle_write_event()
+    except _reraised_exceptions:
+        raise
+    except Exception as error:
+        _failed(obj, error)
+
+
+def _exception(obj: Any) -> None:
+    try:
+        obj.handle_expt_event()
+    except _reraised_exceptions:
+        raise
+    except Exception as error:
+        _failed(obj, error)
+
+
+def readwrite(obj: Any, flags: int) -> None:
+    """Have `obj` handle all of `flags`, the bits of poll(2), as long as it keeps its descriptor.
+
+    An OSError of a lost connection, whoever raised it, ends in `handle_close`, any other exception in
+    `handle_error`.
+    """
+    descriptor = getattr(obj, "_fileno", None)
+    try:
+        for bits, handle in _HANDLERS:
+            if flags & bits:
+                handle(obj)
+                if getattr(obj, "_fileno", None) is not descriptor:
+                    return
+    except _reraised_exceptions:
+        raise
+    except OSError as error:
+        if error.errno in _DISCONNECTED:
+            _ended(obj)
+        else:
+            _failed(obj, error)
+    except Exception as error:
+        _failed(obj, error)
+
+
+def _ended(obj: Any) -> None:
+    getattr(obj, "_hang_up", obj.handle_close)()
+
+
+def _failed(obj: Any, error: Exception) -> None:
+    if not is_would_block(error):
+        contain(obj)
+
+
+_HANDLERS: Final[tuple[tuple[int, Callable[[Any], None]], ...]] = (
+    (READ, lambda obj: obj.handle_read_event()),
+    (WRITE, lambda obj: obj.handle_write_event()),
+    (URGENT, lambda obj: obj.handle_expt_event()),
+    (_TROUBLE, _ended),
+)
+
+
+# -- one turn, and many ------------------------------------------------------------------------------------
+
+
+def _dispatch(turning: Loop, batch: Batch) -> None:
+    """Deal with a batch in the way of select(2): trouble is for the next read or write to find."""
+    find = turning.map.get
+    for fd, flags, channel in batch:
+        if channel is None:
+            turning.stray(fd)
+        elif find(fd) is not channel:
+            continue
+        elif flags == READ:
+            read(channel)
+        else:
+            _dispatch_rest(turning, fd, flags, channel)
+
+
+def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
+    find = turning.map.get
+    reads = turning.waits_for(fd) & READ
+    if flags & READ or (reads and flags & _TROUBLE):
+        read(channel)
+    if find(fd) is channel and (flags & WRITE or (flags & _TROUBLE and not reads)):
+        write(channel)
+    if find(fd) is channel and flags & URGENT:
+        _exception(channel)
+    if find(fd) is channel:
+        turning.changed(fd)
+
+
+def _dispatch_flags(turning: Loop, batch: Batch) -> None:
+    """Deal with a batch in the way of poll(2): trouble alone is the end of the channel.
+
+    Together with data it isn't: what has arrived is read first, and its end after it.
+    """
+    find = turning.map.get
+    for fd, flags, channel in batch:
+        if channel is None:
+            turning.stray(fd)
+        elif find(fd) is channel:
+            readwrite(channel, flags & ~_TROUBLE if flags & READ else flags)
+            if flags != READ and find(fd) is channel:
+                turning.changed(fd)
+
+
+def poll(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    """Wait once for the channels of a map, and have them handle what is ready.
+
+    Args:
+        timeout: seconds at most; 0.0 only looks, None waits for ever.
+        map: descriptor -> channel; `socket_map` if None. With nothing in it, returns at once.
+    """
+    channels = socket_map if map is None else map
+    turning = loop_of(channels)
+    if channels or turning.busy:
+        turning.turn(timeout, _dispatch)
+
+
+def poll2(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    """As `poll`, but calls `readwrite` with the bits of poll(2), as `loop(use_poll=True)` does."""
+    channels = socket_map if map is None else map
+    turning = loop_of(channels)
+    if channels or turning.busy:
+        turning.turn(timeout, _dispatch_flags)
+
+
+poll3 = poll2
+
+
+def get_loop(map: Any = None) -> Loop:  # noqa: A002 (as everywhere in this module)
+    """The loop of a map (`socket_map` if None): its timers, and how other threads reach it."""
+    return loop_of(socket_map if map is None else map)
+
+
+def loop(
+    timeout: float | None = 30.0,
+    use_poll: bool = False,
+    map: Any = None,  # noqa: A002 (callers name it)
+    count: int | None = None,
+) -> None:
+    """Have the channels of a map handle what happens to them until none is left.
+
+    Args:
+        timeout: seconds that one turn waits at most. Nothing depends on it: timers and other threads wake
+            the loop.
+        use_poll: call `poll2` for each turn instead of `poll`. The same poller serves both.
+        map: descriptor -> channel; `socket_map` if None.
+        count: turns at most; None for as many as it takes.
+    """
+    channels = socket_map if map is None else map
+    turn = poll2 if use_poll and hasattr(select, "poll") else poll
+    while (count is None or count > 0) and (channels or loop_of(channels).busy):
+        turn(timeout, channels)
+        if count is not None:
+            count -= 1
+
+
+def close_all(map: Any = None, ignore_all: bool = False) -> None:  # noqa: A002 (callers name it)
+    """Close every channel of a map (`socket_map` if None) and empty it.
+
+    Args:
+        map: descriptor -> channel.
+        ignore_all: whether a channel that fails to close is passed over; ExitNow, KeyboardInterrupt and
+            SystemExit are raised all the same.
+    """
+    channels = socket_map if map is None else map
+    for channel in list(channels.values()):
+        try:
+            channel.close()
+        except _reraised_exceptions:
+            raise
+        except Exception as error:
+            if not ignore_all and getattr(error, "errno", None) != errno.EBADF:
+                raise
+    channels.clear()
+
+
+# -- channels ----------------------------------------------------------------------------------------------
+
+
+class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs subclass)
+    """A channel: a non-blocking socket whose events call the methods of a subclass.
+
+    Args:
+        sock: a connected socket, or None; made non-blocking.
+        map: where the channel lives; `socket_map` if None.
+    """
+
+    debug = False
+    _map: Any
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        self._map = socket_map if map is None else map
+        self._fileno = None
+        if sock is None:
+            self.socket = None
+            return
+        sock.setblocking(False)
+        self.set_socket(sock, map)
+        self.connected = True
+        try:
+            self.addr = sock.getpeername()
+        except OSError as error:
+            # ENOTCONN: not yet connected, or no longer. EINVAL: likewise, on macOS.
+            if error.errno not in (errno.ENOTCONN, errno.EINVAL):
+                self.del_channel(map)
+                raise
+            self.connected = False
+
+    def _state_changed(self) -> None:
+        self._established = self.connected and not self.accepting
+        if self._loop is not None:
+            self._loop.changed(self._fileno)
+
+    # -- the map -------------------------------------------------------------------------------------
+
+    def add_channel(self, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        """Join `map`, or the channel's own."""
+        channels = self._map if map is None else map
+        channels[self._fileno] = self
+        self._loop = loop_of(channels)
+        self._loop.added(self._fileno)
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        """Leave `map`, or the channel's own. The socket stays open."""
+        fd = self._fileno
+        channels = self._map if map is None else map
+        if channels.get(fd) is self:
+            del channels[fd]
+        self._leave(fd)
+        self._fileno = None
+
+    def _leave(self, fd: Any) -> None:
+        if self._loop is not None and fd is not None:
+            self._loop.removed(fd)
+        self._loop = None
+
+    def set_socket(self, sock: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
+        self.socket = sock
+        self._fileno = sock.fileno()
+        self.closing = self._hung_up = False
+        self.add_channel(map)
+
+    # -- what the channel waits for ------------------------------------------------------------------
+
+    @noticed
+    def readable(self) -> bool:
+        """Whether to wait until the channel can be read from. An override is asked in every turn."""
+        return True
+
+    @noticed
+    def writable(self) -> bool:
+        """Whether to wait until the channel can be written to. An override is asked in every turn."""
+        return True
+
+    def send(self, data: Any) -> int:
+        """Send what the system takes of `data`; the number of bytes that it took.
+
+        Returns 0 when it takes none now, and after `handle_close` when the connection is lost.
+        """
+        if self._cork == DELIVERING:
+            self._flush()
+        try:
+            sent: int = (self.socket if self._socket is None else self._socket).send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno in _DISCONNECTED:
+                self._hang_up()
+                return 0
+            raise
+        return sent
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Receive up to `buffer_size` bytes; b"" after `handle_close` when the connection has ended.
+
+        Raises:
+            BlockingIOError: nothing has arrived. A handler may let it escape.
+        """
+        try:
+            data: bytes = (self.socket if self._socket is None else self._socket).recv(buffer_size)
+        except BlockingIOError as error:
+            raise WouldBlock(*error.args) from None
+        except OSError as error:
+            if error.errno in _DISCONNECTED:
+                self._hang_up()
+                return b""
+            raise
+        if not data:
+            self._hang_up()
+            return b""
+        return data
+
+    def close(self) -> None:
+        """Leave the map and close the socket; again is fine.
+
+        While another thread is in a turn of the channel's loop, that thread does it, at once after what it
+        is doing.
+        """
+        self._do(self._close)
+
+    def _close(self) -> None:
+        self.closing = True
+        self.connected = self.accepting = self.connecting = False
+        fd, leaving = self._fileno, self._loop
+        self.del_channel()
+        if leaving is not None and fd is not None:
+            leaving.removed(fd)  # Also where del_channel is overridden.
+        for timer in tuple(self._timers or ()):
+            timer.cancel()
+        sock = self.socket
+        if sock is not None:
+            try:
+                sock.close()
+            except OSError as error:
+                if error.errno not in (errno.ENOTCONN, errno.EBADF):
+                    raise
+
+    # -- events --------------------------------------------------------------------------------------
+
+    @noticed
+    def handle_expt_event(self) -> None:
+        """Called by the loop when out-of-band data has arrived or an error is pending."""
+        if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._hang_up()
+        else:
+            self.handle_expt()
+
+    def handle_accept(self) -> None:
+        """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
+        self._queue().take(self.handle_accepted)
+
+
+class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs subclass)
+    """A dispatcher whose `send` keeps what the system doesn't take yet, and sends it when it does."""
+
+    _outbox: Outbox | None = None
+
+    @property
+    def out_buffer(self) -> bytes:
+        """What is still to be sent."""
+        return b"".join(self._outbox or ())
+
+    @out_buffer.setter
+    def out_buffer(self, data: Any) -> None:
+        self._outbox = Outbox([bytes(data)] if data else ())
+        self._state_changed()
+
+    def initiate_send(self) -> None:
+        """Send as much of `out_buffer` as the system takes now."""
+        outbox = self._outbox
+        if not outbox or self.connecting:
+            return
+        while (piece := outbox.next_piece(1, None)) is not None:
+            sent = 0
+            try:
+                sent = dispatcher.send(self, piece)
+            finally:
+                outbox.put_back(piece, sent)  # type: ignore[arg-type] # holds bytes only
+            if outbox:
+                break
+        self._state_changed()
+
+    def handle_write(self) -> None:
+        """Send more of `out_buffer`."""
+        self.initiate_send()
+
+    @noticed
+    def writable(self) -> bool:
+        """Whether something waits to be sent, or the connection to be made."""
+        return not self.connected or bool(self._outbox)
+
+    def send(self, data: Any) -> None:  # type: ignore[override] # nothing is left over to tell of
+        """Send `data`, all of it, now or later."""
+        if self.debug:
+            self.log_info(f"sending {data!r}")
+        if self._outbox is None:
+            self._outbox = Outbox()
+        self._outbox.append(bytes(data))
+        self.initiate_send()
+        self._state_changed()
+
+
+if os.name == "posix":
+    import fcntl  # noqa: F401 (its absence is what programs test for)
+
+    class file_dispatcher(dispatcher):  # noqa: N801 (the name that programs subclass)
+        """A channel over a file descriptor: a pipe, a terminal.
+
+        Args:
+            fd: a descriptor or an object with `fileno()`; duplicated, and made non-blocking. The original
+                stays the caller's.
+            map: where the channel lives; `socket_map` if None.
+        """
+
+        def __init__(self, fd: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+            dispatcher.__init__(self, None, map)
+            self.connected = True
+            descriptor: int = fd if isinstance(fd, int) else fd.fileno()
+            self.set_file(descriptor)
+            os.set_blocking(descriptor, False)
+
+        def set_file(self, fd: int) -> None:
+            """Use a duplicate of `fd` from now on, and join the map with it."""
+            self.socket = file_wrapper(fd)
+            self._fileno = self.socket.fileno()
+            self.closing = self._hung_up = False
+            self.add_channel()
+
+
+for _public in (ExitNow, dispatcher, dispatcher_with_send, file_wrapper):
+    _public.__module__ = "asyncore"
+if os.name == "posix":
+    file_dispatcher.__module__ = "asyncore"

@@ -1,0 +1,198 @@
+"""A channel's end of a connection: its socket, its addresses, and how it comes to be connected."""
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from typing import Any, Final
+
+from antiphon.interest import noticed, watched
+from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog
+from antiphon.reporting import Reporting
+
+__all__ = ["DELIVERING", "SENDING", "Endpoint", "strerror"]
+
+#: What a channel is in the middle of, when pushes are not to be sent one by one.
+DELIVERING: Final = 1
+SENDING: Final = 2
+
+_IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+
+
+def strerror(number: int) -> str:
+    """The system's words for an error number, also for one that it doesn't know."""
+    try:
+        return os.strerror(number)
+    except (ValueError, OverflowError):
+        return f"Unknown error {number}"
+
+
+class Endpoint(Reporting):
+    """The states of a channel's socket, and what leads from one to the next.
+
+    Attributes:
+        socket: the socket, or whatever is used as one. May be replaced at any time.
+        addr: the address of the peer, or the one that was bound.
+        connected: whether the connection stands.
+        connecting: whether it is being made.
+        accepting: whether the channel listens.
+        closing: whether it was closed.
+    """
+
+    closing = False
+    addr: Any = None
+    family_and_type: tuple[int, int]
+    connected = watched(False)
+    connecting = watched(False)
+    accepting = watched(False)
+
+    _fileno: Any = None
+    _socket: Any = None
+    _backlog: Backlog | None = None
+    _established = False
+    _hung_up = False
+    _paused = False
+    _untracked = False
+    _cork = 0
+
+    def __repr__(self) -> str:
+        words = [f"{type(self).__module__}.{type(self).__qualname__}"]
+        if self.accepting and self.addr:
+            words.append("listening")
+        elif self.connected:
+            words.append("connected")
+        if self.addr is not None:
+            try:
+                words.append("{}:{:d}".format(*self.addr) if len(self.addr) == 2 else repr(self.addr))
+            except (TypeError, ValueError):
+                words.append(repr(self.addr))
+        return f"<{' '.join(words)} at {id(self):#x}>"
+
+    def _flush(self) -> None:
+        """Send what was pushed while input is being delivered, before something else takes effect."""
+
+    def _stop_delivering(self) -> None:
+        """Hand over nothing more of what is received."""
+
+    def set_socket(self, sock: Any) -> None:
+        """Use `sock` from now on."""
+        raise NotImplementedError
+
+    def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:  # noqa: A002
+        """Make a non-blocking socket and use it."""
+        self.family_and_type = family, type
+        sock = socket.socket(family, type)
+        sock.setblocking(False)
+        self.set_socket(sock)
+
+    def set_reuse_addr(self) -> None:
+        """Allow to listen on an address whose last connections are still being wound up, if possible."""
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def listen(self, num: int) -> None:
+        """Accept connections; the system keeps about `num` of them waiting."""
+        self.accepting = True
+        self.socket.listen(num)
+
+    def bind(self, addr: Any) -> None:
+        """Take the local address `addr`."""
+        self.addr = addr
+        self.socket.bind(addr)
+
+    def connect(self, address: Any) -> None:
+        """Connect to `address`; `handle_connect` follows, now or later.
+
+        Raises:
+            OSError: the connection failed at once.
+        """
+        self.connected = False
+        self.connecting = True
+        code = self.socket.connect_ex(address)
+        if code in _IN_PROGRESS or (code == errno.EINVAL and sys.platform == "win32"):
+            self.addr = address
+        elif code in (0, errno.EISCONN):
+            self.addr = address
+            self.handle_connect_event()
+        else:
+            raise OSError(code, errno.errorcode.get(code, strerror(code)))
+
+    def accept(self) -> tuple[Any, Any] | None:
+        """Take a waiting connection: (socket, address), or None if there is none that can be taken.
+
+        When descriptors or memory have run out, the listener rests and tries again.
+
+        Raises:
+            OSError: the socket can't accept; the next `handle_error` closes the channel.
+        """
+        try:
+            connection, address = self.socket.accept()
+        except TypeError:  # A socket's stand-in had none.
+            return None
+        except OSError as error:
+            if error.errno in PEER_GONE:
+                return None
+            if error.errno in EXHAUSTED:
+                self._queue().pause(error)
+                return None
+            self._accept_failed = True
+            raise
+        return connection, address
+
+    def _queue(self) -> Backlog:
+        if self._backlog is None:
+            self._backlog = Backlog(self)
+        return self._backlog
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def handle_read_event(self) -> None:
+        """Called by the loop when the socket can be read from; calls the handler for what that means."""
+        if self._established:
+            self.handle_read()
+        elif self.accepting:
+            self.handle_accept()
+        elif self.connected or not self.connecting or self._connect():
+            self.handle_read()
+
+    @noticed
+    def handle_write_event(self) -> None:
+        """Called by the loop when the socket can be written to; calls the handler for what that means."""
+        if self.accepting:
+            return
+        if self.connected or not self.connecting or self._connect():
+            self.handle_write()
+
+    def _connect(self) -> bool:
+        """Make the connection; whether the channel is still open after that."""
+        fd = self._fileno
+        self.handle_connect_event()
+        return self._fileno is fd and not self.closing
+
+    def handle_connect_event(self) -> None:
+        """Called when an attempt to connect has come to its end.
+
+        Raises:
+            OSError: it failed.
+        """
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, strerror(code))
+        self.handle_connect()
+        if not self.closing:
+            self.connected = True
+            self.connecting = False
+
+    # The last of the class, since it hides the module of that name from the definitions that follow it.
+    @property
+    def socket(self) -> Any:
+        if self._cork == DELIVERING:  # What was pushed before the socket is used leaves before that.
+            self._flush()
+        return self._socket
+
+    @socket.setter
+    def socket(self, sock: Any) -> None:
+        if self._cork == DELIVERING:
+            self._flush()
+        self._socket = sock

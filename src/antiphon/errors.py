@@ -1,0 +1,53 @@
+"""What can go wrong in antiphon's own name, and which of the system's errors are no errors at all."""
+
+import errno
+import sys
+from typing import Final
+
+__all__ = ["AntiphonError", "PollerUnavailable", "WouldBlock", "is_network_error", "is_would_block"]
+
+#: What a peer or the network does to a connection.  None of it is a defect of the program.
+NETWORK_ERRORS: Final = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.EPIPE,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+    }
+)
+
+
+class AntiphonError(Exception):
+    """The base of the exceptions that only antiphon raises."""
+
+
+class PollerUnavailable(AntiphonError, ValueError):
+    """The poller that was asked for does not exist on this system."""
+
+
+class WouldBlock(BlockingIOError):
+    """A channel's own socket had no bytes to give: no event, and no error.
+
+    A handler may let it escape; the loop then goes on as if nothing had happened.
+    """
+
+
+def is_would_block(error: BaseException) -> bool:
+    """Whether `error` only says "not now" of a channel's own socket, TLS sockets included."""
+    if isinstance(error, WouldBlock):
+        return True
+    ssl = sys.modules.get("ssl")  # Imported by whoever raised one of its errors; needed by nobody else.
+    return ssl is not None and isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
+
+
+def is_network_error(error: BaseException | None) -> bool:
+    """Whether `error` is the network's or the peer's doing: an event to note, not a defect to trace."""
+    return isinstance(error, OSError) and error.errno in NETWORK_ERRORS

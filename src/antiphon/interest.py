@@ -1,0 +1,144 @@
+"""What a channel waits for, and how its loop learns that this has changed without asking.
+
+Most channels answer `readable()` and `writable()` with a plain rule over their own state.  Those are
+*tracked*: they are asked once when they join a map and again only when that state changes.  A class or an
+instance with predicates of its own is *polled*: it is asked once in every turn of the loop.
+"""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Final, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from antiphon.pollers.base import READ, URGENT, WRITE
+
+__all__ = ["Traits", "interest_of", "noticed", "traits_of", "unhandled", "watched"]
+
+
+class watched:  # noqa: N801 (used like `property`)
+    """A state attribute with a class-level default; the loop learns when it is assigned.
+
+    A subclass may shadow it with an ordinary attribute; its channels are then polled.
+    """
+
+    def __init__(self, default: Any) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.stored = f"_{name}"
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        return self.default if channel is None else getattr(channel, self.stored, self.default)
+
+    def __set__(self, channel: Any, value: Any) -> None:
+        setattr(channel, self.stored, value)
+        channel._state_changed()
+
+
+class noticed:  # noqa: N801 (used like a decorator from functools)
+    """A method whose replacement on an instance (`channel.writable = f`) makes that channel a polled one."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.replacement = f"_{function.__name__}_replaced"
+        setattr(function, _OWN, True)
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        if channel is None:
+            return self.function
+        if channel._untracked:
+            replacement = getattr(channel, self.replacement, None)
+            if replacement is not None:
+                return replacement
+        return MethodType(self.function, channel)
+
+    def __set__(self, channel: Any, value: Any) -> None:
+        setattr(channel, self.replacement, value)
+        channel._untracked = True
+        channel._state_changed()
+
+    def __delete__(self, channel: Any) -> None:
+        delattr(channel, self.replacement)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_OWN: Final = "_antiphon_own"
+_UNHANDLED: Final = "_antiphon_unhandled"
+_STATE: Final = ("connected", "connecting", "accepting")
+
+
+def unhandled(function: _Function) -> _Function:
+    """Mark a default handler that does nothing: an event that would only reach it need not be waited for."""
+    setattr(function, _UNHANDLED, True)
+    return function
+
+
+class Traits(NamedTuple):
+    """What the class of a channel tells about all of its instances.
+
+    Attributes:
+        readable: the class's predicate that this was found out for.
+        writable: likewise.
+        tracked: whether the interest of its channels changes only with their state.
+        read: the bits that a readable channel waits for; URGENT only where somebody handles it.
+        writes: whether a connected channel has any use for being writable.
+    """
+
+    readable: Any
+    writable: Any
+    tracked: bool
+    read: int
+    writes: bool
+
+
+_traits: WeakKeyDictionary[type, Traits] = WeakKeyDictionary()
+
+
+def traits_of(cls: type) -> Traits:
+    """The traits of a class, found out once and again if its predicates were replaced."""
+    traits = _traits.get(cls)
+    readable, writable = getattr(cls, "readable", None), getattr(cls, "writable", None)
+    if traits is None or traits.readable is not readable or traits.writable is not writable:
+        _traits[cls] = traits = _find_out(cls, readable, writable)
+    return traits
+
+
+def _find_out(cls: type, readable: Any, writable: Any) -> Traits:
+    own_state = all(isinstance(_static(cls, name), watched) for name in _STATE)
+    return Traits(
+        readable=readable,
+        writable=writable,
+        tracked=own_state and _is_own(readable) and _is_own(writable),
+        read=READ if _ignores(cls, "handle_expt") else READ | URGENT,
+        writes=not _ignores(cls, "handle_write"),
+    )
+
+
+def _static(cls: type, name: str) -> Any:
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+
+
+def _is_own(function: Any) -> bool:
+    return getattr(function, _OWN, False)
+
+
+def _ignores(cls: type, handler: str) -> bool:
+    """Whether an event that ends in `handler` meets nobody's code but our default."""
+    event = getattr(cls, f"{handler}_event", None)
+    return _is_own(event) and getattr(getattr(cls, handler, None), _UNHANDLED, False)
+
+
+def interest_of(channel: Any, traits: Traits) -> int:
+    """READ, URGENT and WRITE bits that the channel waits for now; 0 for none.
+
+    Asks its `readable()` and `writable()` once each, in this order.
+    """
+    interest = 0
+    everything = getattr(channel, "_untracked", True)
+    if channel.readable() and not getattr(channel, "_hung_up", False):
+        interest = READ | URGENT if everything else traits.read
+    if channel.writable() and not getattr(channel, "accepting", False):
+        if everything or traits.writes or not channel.connected:
+            interest |= WRITE
+    return 0 if getattr(channel, "_paused", False) else interest

@@ -1,0 +1,92 @@
+"""Accepting connections: how many at a time, and what to do when the system or a peer is in trouble."""
+
+import errno
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from antiphon.loop import ESCAPING
+
+__all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog"]
+
+_log = logging.getLogger("antiphon")
+
+#: The process or the system has no descriptor or memory left for one more connection.
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: The connection died before it was accepted, or its network did: accept(2) says to try again.
+PEER_GONE: Final = frozenset(
+    number
+    for name in (
+        "EAGAIN EWOULDBLOCK EINTR ECONNABORTED EPROTO EPERM ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET "
+        "EHOSTUNREACH EOPNOTSUPP ENETUNREACH"
+    ).split()
+    if (number := getattr(errno, name, None)) is not None
+)
+
+#: Connections taken from one listener in one turn at most, so that the accepted ones have their turn too.
+LARGEST_BATCH: Final = 64
+#: Seconds that a listener rests when the system is exhausted.
+PAUSE: Final = 1.0
+
+
+class Backlog:
+    """How one listening channel takes connections.
+
+    A listener that is ready again and again has a long queue: each time twice as many are taken.  One that
+    is ready for a single connection costs a single accept(2).
+
+    Args:
+        channel: the listener; has `accept()`, `call_later()`, and `_paused`, which stops its watching.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._batch = 1
+        self._exhausted = False
+
+    def take(self, accepted: Callable[..., None]) -> None:
+        """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
+        channel = self._channel
+        for _ in range(self._batch):
+            pair = channel.accept()
+            if pair is None:
+                self._batch = 1
+                return
+            self._exhausted = False
+            self._hand_over(accepted, *pair)
+            if channel._fileno is None or not channel.accepting:
+                return
+        self._batch = min(2 * self._batch, LARGEST_BATCH)
+
+    def _hand_over(self, accepted: Callable[..., None], connection: Any, address: Any) -> None:
+        try:
+            accepted(connection, address)
+        except ESCAPING:
+            raise
+        except Exception:
+            self._abandon(connection)
+            self._channel.handle_error()
+
+    def _abandon(self, connection: Any) -> None:
+        """Close a connection that nobody took over, with the half-made channel it may have got."""
+        fd = connection.fileno()
+        channel = self._channel._map.get(fd) if self._channel._map else None
+        if channel is not None and getattr(channel, "_socket", None) is connection:
+            channel.close()
+        else:
+            connection.close()
+
+    def pause(self, error: OSError) -> None:
+        """Rest for PAUSE seconds; says so once until connections are accepted again."""
+        channel = self._channel
+        if not self._exhausted:
+            self._exhausted = True
+            _log.error("%r cannot accept: %s; trying again every %g s", channel, error, PAUSE)
+        channel._paused = True
+        channel._state_changed()
+        channel.call_later(PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._channel._paused = False
+        self._channel._state_changed()

@@ -1,0 +1,387 @@
+"""One turn of the loop: wait, dispatch, what is due, what was asked from other threads.
+
+A loop belongs to one map (descriptor -> channel).  It knows when something happens and to which channel;
+what is then called on the channel is the business of the `dispatch` function that each turn is given.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeAlias
+from weakref import WeakSet
+
+from antiphon import pollers
+from antiphon.interest import interest_of, traits_of
+from antiphon.mirror import Mirror
+from antiphon.pollers.base import READ, Poller
+from antiphon.timers import Timer, Timers
+from antiphon.wakeup import Wakeup
+
+__all__ = ["ESCAPING", "Batch", "Dispatch", "ExitNow", "Loop", "contain"]
+
+_log = logging.getLogger("antiphon")
+
+
+class ExitNow(Exception):  # noqa: N818 (the name that programs raise and catch)
+    """Raise it in a handler to leave the loop: it passes through instead of going to `handle_error`."""
+
+
+#: What a handler may raise to leave the loop.
+ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, SystemExit)
+
+#: (descriptor, ready bits, the channel that had the descriptor when the kernel was asked)
+Batch: TypeAlias = list[tuple[int, int, Any]]
+Dispatch: TypeAlias = Callable[["Loop", Batch], None]
+
+_all_loops: "WeakSet[Loop]" = WeakSet()
+#: Loops with timers or calls pending, which must outlive the last channel of their map.
+_pinned: "set[Loop]" = set()
+
+
+class Loop:
+    """Waits for the channels of one map.
+
+    Args:
+        channels: the map, descriptor -> channel.
+        tells: whether the map reports each change by `added()` and `removed()`, as `ChannelMap` does;
+            any other is read again in every turn.
+        make_poller: called when the first turn begins, and in a forked child.
+        now: the clock of the timers, in seconds.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[int, Any],
+        *,
+        tells: bool = False,
+        make_poller: Callable[[], Poller] = pollers.make,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.map = channels
+        self.now = now
+        self._make_poller = make_poller
+        self._poller: Poller | None = None
+        self._wakeup: Wakeup | None = None
+        self._mirror = None if tells else Mirror()
+        self._timers = Timers(now)
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._dirty: set[int] = set(channels) if tells else set()
+        self._polled: set[int] = set()
+        self._waiting = False
+        self._pinned = False
+        self._lock = threading.RLock()
+        _all_loops.add(self)
+
+    def __repr__(self) -> str:
+        kind = self._poller.name if self._poller else "idle"
+        return f"<antiphon.loop.Loop {kind} channels={len(self.map)} timers={len(self._timers)} at {id(self):#x}>"
+
+    # -- what the map and its channels report --------------------------------------------------------
+
+    def added(self, fd: int) -> None:
+        """The map has a channel for `fd` that it didn't have, or one whose descriptor was opened anew."""
+        self._forget(fd)
+        self.changed(fd)
+
+    def removed(self, fd: int) -> None:
+        """The map has no channel for `fd` any more."""
+        self._dirty.discard(fd)
+        self._polled.discard(fd)
+        self._forget(fd)
+
+    def changed(self, fd: int | None) -> None:
+        """The channel of `fd` may wait for something else than before.  Any thread may say so."""
+        if fd is not None:
+            self._dirty.add(fd)
+            if self._waiting:
+                self.wake()
+
+    def waits_for(self, fd: int) -> int:
+        """The bits that the poller was told to wait for on `fd`."""
+        return self._poller.interest(fd) if self._poller is not None else 0
+
+    def _forget(self, fd: int) -> None:
+        if self._mirror is not None:
+            self._mirror.forget(fd)
+        if self._poller is not None:
+            self._poller.forget(fd)
+
+    # -- other threads -------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """End the present wait, if there is one.  Safe in any thread and in a signal handler."""
+        if self._wakeup is not None:
+            self._wakeup.wake()
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Have the loop's thread call `callback(*arguments)` in its next turn, and wake it for that."""
+        if not callable(callback):
+            raise TypeError(f"wanted a callable, found {callback!r}")
+        self._calls.append((callback, arguments))
+        self._pin()
+        self.wake()
+
+    def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""
+        if not self._lock.acquire(blocking=False):
+            self.call_soon_threadsafe(callback, *arguments)
+            return
+        try:
+            callback(*arguments)
+        finally:
+            self._lock.release()
+
+    # -- timers --------------------------------------------------------------------------------------
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` once, `delay` seconds from now.
+
+        Args:
+            delay: seconds, 0 or more.
+            callback: runs in the loop's thread; what it raises is logged.
+            arguments: for the callback.
+            group: a set that holds the timer as long as it is pending.
+        """
+        return self._timer(self.now() + delay, callback, arguments, delay=delay, group=group)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` once, when the loop's clock (`now`, monotonic) shows `when`."""
+        return self._timer(when, callback, arguments, group=group)
+
+    def call_every(
+        self, interval: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` every `interval` seconds (more than 0), first after one interval."""
+        return self._timer(self.now() + interval, callback, arguments, interval=interval, group=group)
+
+    def _timer(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any) -> Timer:
+        timer = self._timers.call_at(when, callback, arguments, **how)
+        self._pin()
+        if self._waiting:
+            self.wake()
+        return timer
+
+    def _pin(self) -> None:
+        self._pinned = True
+        _pinned.add(self)
+
+    def _unpin(self) -> None:
+        self._pinned = False
+        _pinned.discard(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do even without a channel: a timer or another thread's call."""
+        return bool(self._calls) or len(self._timers) > 0
+
+    # -- the turn ------------------------------------------------------------------------------------
+
+    def turn(self, timeout: float | None, dispatch: Dispatch) -> None:
+        """Wait once, and deal with all that is ready and due.
+
+        While another thread is in a turn of this loop, waits for its end instead.
+
+        Args:
+            timeout: seconds at most until something happens; None waits for ever, 0.0 only looks.
+            dispatch: called with the loop and what is ready.
+        """
+        lock = self._lock
+        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        if not lock.acquire(timeout=limit):
+            return
+        try:
+            self._turn(timeout, dispatch)
+        finally:
+            lock.release()
+
+    def _turn(self, timeout: float | None, dispatch: Dispatch) -> None:
+        poller = self._poller or self._open()
+        if self._calls:
+            self._run_calls()
+        if self._mirror is not None:
+            self._read_map_again(self._mirror)
+        if self._polled:
+            self._ask_polled()
+        self._waiting = True
+        try:
+            if self._dirty:
+                self._update_dirty()
+            ready = poller.wait(self._patience(timeout))
+        finally:
+            self._waiting = False
+        if ready:
+            find = self.map.get
+            dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
+        if len(self._timers):
+            self._run_due()
+        if self._calls:
+            self._run_calls()
+        elif self._pinned and not self.busy:
+            self._unpin()
+
+    def stray(self, fd: int) -> None:
+        """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
+        if self._wakeup is not None and fd == self._wakeup.fileno():
+            self._wakeup.drain()
+        else:
+            self._forget(fd)
+
+    def _open(self) -> Poller:
+        poller = self._make_poller()
+        self._wakeup = Wakeup()
+        poller.watch(self._wakeup.fileno(), READ)
+        self._poller = poller
+        return poller
+
+    def _patience(self, timeout: float | None) -> float | None:
+        if self._calls or self._dirty:
+            return 0.0
+        due_in = self._timers.seconds_until_next(self.now()) if len(self._timers) else None
+        if due_in is None:
+            return timeout
+        return due_in if timeout is None else min(timeout, due_in)
+
+    def _read_map_again(self, mirror: Mirror) -> None:
+        for fd in mirror.differences(self.map):
+            if self._poller is not None:
+                self._poller.forget(fd)
+            if fd in self.map:
+                self._dirty.add(fd)
+            else:
+                self._dirty.discard(fd)
+                self._polled.discard(fd)
+
+    def _update_dirty(self) -> None:
+        dirty = self._dirty
+        for _ in range(len(dirty)):
+            fd = dirty.pop()
+            channel = self.map.get(fd)
+            if channel is not None:
+                self._adopt(fd, channel)
+
+    def _adopt(self, fd: int, channel: Any) -> None:
+        cls = type(channel)
+        if hasattr(cls, "_loop") and channel._loop is not self:
+            channel._loop = self
+        if traits_of(cls).tracked and not channel._untracked:
+            self._polled.discard(fd)
+        else:
+            self._polled.add(fd)
+        self._watch(fd, channel)
+
+    def _ask_polled(self) -> None:
+        for fd in tuple(self._polled):
+            channel = self.map.get(fd)
+            if channel is None:
+                self._polled.discard(fd)
+            elif fd not in self._dirty:
+                self._watch(fd, channel)
+
+    def _watch(self, fd: int, channel: Any) -> None:
+        """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
+        try:
+            interest = interest_of(channel, traits_of(type(channel)))
+            poller = self._poller
+            if self.map.get(fd) is not channel or poller is None:
+                return
+            if interest:
+                poller.watch(fd, interest)
+            else:
+                poller.forget(fd)
+        except ESCAPING:
+            raise
+        except Exception:
+            contain(channel)
+            if self.map.get(fd) is channel:
+                self._forget(fd)
+
+    def _run_due(self) -> None:
+        for timer in self._timers.due(self.now()):
+            self._guarded(timer.callback, timer.arguments)
+
+    def _run_calls(self) -> None:
+        calls = self._calls
+        for _ in range(len(calls)):
+            self._guarded(*calls.popleft())
+
+    def _guarded(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            callback(*arguments)
+        except ESCAPING:
+            raise
+        except Exception:
+            owner = getattr(callback, "__self__", None)
+            if hasattr(owner, "handle_error"):
+                contain(owner)
+            else:
+                _log.exception("a callback failed: %r", callback)
+
+    # -- end and fork --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the poller and what wakes it; a further turn opens them again."""
+        if self._poller is not None:
+            self._poller.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
+        self._poller = self._wakeup = None
+        self._timers.clear()
+        self._calls.clear()
+        self._unpin()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._polled.clear()
+        if self._mirror is None:
+            self._dirty.update(self.map)
+        else:
+            self._mirror = Mirror()
+
+    def _leave_parent(self) -> None:
+        """In a forked child: an epoll instance is shared with the parent until one has its own (fork(2))."""
+        self._lock = threading.RLock()
+        if self._poller is not None:
+            self._poller.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
+        self._poller = self._wakeup = None
+        self._waiting = False
+        self._start_over()
+
+    def __del__(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
+
+
+def _leave_parents() -> None:
+    loops: Collection[Loop] = list(_all_loops)
+    for loop in loops:
+        loop._leave_parent()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_leave_parents)
+
+
+def contain(channel: Any) -> None:
+    """Hand the exception that is being handled to the channel, and close it if even that fails."""
+    try:
+        channel.handle_error()
+    except ESCAPING:
+        raise
+    except Exception:
+        _log.exception("handle_error of %r failed; closing it", type(channel))
+        try:
+            channel.close()
+        except Exception:
+            _log.exception("close of %r failed", type(channel))

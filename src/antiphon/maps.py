@@ -1,0 +1,88 @@
+"""Maps of channels that tell their loop what joins and leaves, and the loop of any map."""
+
+from collections.abc import MutableMapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from antiphon.loop import Loop
+
+__all__ = ["ChannelMap", "loop_of"]
+
+_MISSING: Any = object()
+
+
+class ChannelMap(dict[int, Any]):
+    """A dict of descriptor -> channel that reports its changes, so that its loop need not look for them."""
+
+    _loop: Loop | None = None
+
+    @property
+    def loop(self) -> Loop:
+        """The loop that waits for the channels of this map."""
+        if self._loop is None:
+            self._loop = Loop(self, tells=True)
+        return self._loop
+
+    def __setitem__(self, fd: int, channel: Any) -> None:
+        super().__setitem__(fd, channel)
+        self.loop.added(fd)
+
+    def __delitem__(self, fd: int) -> None:
+        super().__delitem__(fd)
+        self.loop.removed(fd)
+
+    def __ior__(self, other: Any) -> "ChannelMap":  # type: ignore[override,misc] # dict's own overloads
+        self.update(other)
+        return self
+
+    def pop(self, fd: int, default: Any = _MISSING) -> Any:
+        """As dict.pop."""
+        if default is _MISSING:
+            channel = super().pop(fd)
+        elif fd in self:
+            channel = super().pop(fd)
+        else:
+            return default
+        self.loop.removed(fd)
+        return channel
+
+    def popitem(self) -> tuple[int, Any]:
+        """As dict.popitem."""
+        item = super().popitem()
+        self.loop.removed(item[0])
+        return item
+
+    def clear(self) -> None:
+        """As dict.clear."""
+        descriptors = list(self)
+        super().clear()
+        for fd in descriptors:
+            self.loop.removed(fd)
+
+    def setdefault(self, fd: int, default: Any = None) -> Any:
+        """As dict.setdefault."""
+        if fd not in self:
+            self[fd] = default
+        return self[fd]
+
+    def update(self, *others: Any, **named: Any) -> None:
+        """As dict.update."""
+        for fd, channel in dict(*others, **named).items():
+            self[fd] = channel
+
+
+_loops: "WeakValueDictionary[int, Loop]" = WeakValueDictionary()
+
+
+def loop_of(channels: MutableMapping[int, Any]) -> Loop:
+    """The loop that waits for the channels of `channels`.
+
+    A map that is no `ChannelMap` has one as long as it is used: its channels, pending timers and whoever
+    asked for it hold it.
+    """
+    if isinstance(channels, ChannelMap):
+        return channels.loop
+    loop = _loops.get(id(channels))
+    if loop is None or loop.map is not channels:
+        _loops[id(channels)] = loop = Loop(channels)
+    return loop

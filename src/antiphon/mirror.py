@@ -1,0 +1,53 @@
+"""What a map held when it was last looked at, for maps that don't tell of their changes.  Owns no channel."""
+
+import weakref
+from collections.abc import Callable, Mapping
+from itertools import starmap
+from operator import call, is_
+from typing import Any
+
+__all__ = ["Mirror"]
+
+
+class Mirror:
+    """Remembers the keys of a map and, weakly, its values."""
+
+    def __init__(self) -> None:
+        self._keys: list[int] = []
+        self._references: list[Callable[[], Any]] = []
+        self._doubted: set[int] = set()
+
+    def forget(self, fd: int) -> None:
+        """Report `fd` as a difference next time, whatever the map then holds."""
+        self._doubted.add(fd)
+
+    def differences(self, channels: Mapping[int, Any]) -> list[int]:
+        """Descriptors whose channel came, went or changed since the last call."""
+        keys, values = _contents(channels)
+        same = keys == self._keys and all(starmap(is_, zip(values, map(call, self._references), strict=True)))
+        if same and not self._doubted:
+            return []
+        before = dict(zip(self._keys, self._references, strict=True))
+        after = dict(zip(keys, values, strict=True))
+        changed = [fd for fd, channel in after.items() if fd not in before or before[fd]() is not channel]
+        changed += [fd for fd in before if fd not in after]
+        changed += [fd for fd in self._doubted if fd in after and fd not in changed]
+        self._keys, self._references = keys, [_reference(channel) for channel in values]
+        self._doubted.clear()
+        return changed
+
+
+def _contents(channels: Mapping[int, Any]) -> tuple[list[int], list[Any]]:
+    if type(channels) is dict:  # Its copy is made in one step: other threads may be changing it.
+        channels = channels.copy()
+        return list(channels), list(channels.values())
+    keys = list(channels)
+    found = [(fd, channel) for fd in keys if (channel := channels.get(fd)) is not None]
+    return [fd for fd, _ in found], [channel for _, channel in found]
+
+
+def _reference(channel: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(channel)
+    except TypeError:
+        return lambda: channel

@@ -1,0 +1,210 @@
+"""Pushes and producers in a queue -> the next piece to send.  No I/O.
+
+The queue holds bytes, producers (anything with `more()`) and None, the mark at which to close.  It is an
+ordinary deque to the programs that have always handled `producer_fifo` themselves.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from antiphon.producers import Producer
+
+__all__ = ["CLOSE", "LARGEST_PIECE", "Outbox", "ProducerFailed", "fifo"]
+
+Piece: TypeAlias = bytes | memoryview
+
+#: What one system call is offered at most, in bytes, unless a single chunk is larger.
+LARGEST_PIECE: Final = 262_144
+#: Chunks of at least this many bytes are sent as they are, since joining would copy them.
+_NOT_JOINED: Final = 65_536
+
+
+class _Close:
+    """The type of the mark at which the channel is to be closed."""
+
+
+CLOSE: Final = _Close()
+
+
+class ProducerFailed(Exception):  # noqa: N818 (never seen outside of the sending code)
+    """A producer raised, or gave something that can't be sent; the cause says what."""
+
+
+class Outbox(deque[Any]):
+    """The queue of a channel.
+
+    Attributes:
+        changed: called after the queue was changed through its own methods, by code that doesn't go through
+            the channel; None when nobody is interested any more.
+        encoding: of `str` items and chunks; None when these are errors.
+    """
+
+    changed: Callable[[], None] | None = None
+    encoding: str | None = None
+
+    def next_piece(self, size: int, limit: int | None) -> Piece | _Close | None:
+        """Take the next bytes to send off the queue.
+
+        Args:
+            size: small chunks of a producer are asked for until this many bytes are together.
+            limit: bytes at most; None where one call may be offered all that is there.
+
+        Returns:
+            At least one byte, CLOSE for the close mark, or None if the queue is empty.
+
+        Raises:
+            ProducerFailed: the producer was taken off the queue and closed.
+        """
+        while self:
+            first = self[0]
+            if first is None:
+                self.popleft()
+                return CLOSE
+            if type(first) is bytes:
+                piece: Piece = self._join_pushed()
+            elif isinstance(first, (memoryview, bytearray, str)):
+                self.popleft()
+                piece = first if type(first) is memoryview else self._as_bytes(first)
+            else:
+                piece = self._join_produced(first, size)
+            if len(piece):
+                return piece if limit is None else self._cut(piece, limit)
+        return None
+
+    def put_back(self, piece: Piece, sent: int) -> None:
+        """Return what was not sent of a piece to the front of the queue, without a copy."""
+        if sent < len(piece):
+            super().appendleft(memoryview(piece)[sent:])
+
+    def discard(self) -> None:
+        """Empty the queue and release what its producers hold."""
+        while self:
+            item = self.popleft()
+            if isinstance(item, Producer):
+                item.close()
+
+    def _join_pushed(self) -> bytes:
+        """Take the pushed bytes at the front, joined up to about LARGEST_PIECE.
+
+        Items are taken one at a time: another thread may be appending.
+        """
+        take = self.popleft
+        piece: bytes = take()
+        if not self or type(self[0]) is not bytes or len(piece) >= _NOT_JOINED:
+            return piece
+        pieces, size = [piece], len(piece)
+        while self and type(following := self[0]) is bytes and size < LARGEST_PIECE:
+            pieces.append(take())
+            size += len(following)
+        return b"".join(pieces)
+
+    def _join_produced(self, producer: Any, size: int) -> bytes:
+        chunks, have = [], 0
+        while have < size:
+            chunk = self._ask(producer)
+            if not len(chunk):
+                self._finish(producer)
+                break
+            chunks.append(chunk)
+            have += len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _ask(self, producer: Any) -> bytes:
+        try:
+            return self._as_bytes(producer.more())
+        except Exception as error:
+            self._finish(producer)
+            raise ProducerFailed(f"{producer!r} failed") from error
+
+    def _finish(self, producer: Any) -> None:
+        if self and self[0] is producer:
+            self.popleft()
+        if isinstance(producer, Producer):
+            producer.close()
+
+    def _as_bytes(self, chunk: Any) -> bytes:
+        if type(chunk) is bytes:
+            return chunk
+        if isinstance(chunk, str) and self.encoding is not None:
+            return chunk.encode(self.encoding)
+        if isinstance(chunk, (bytes, bytearray, memoryview)):
+            return bytes(chunk)
+        raise TypeError(f"wanted bytes to send, found {type(chunk).__name__}: {chunk!r:.60}")
+
+    def _cut(self, piece: Piece, limit: int) -> Piece:
+        if len(piece) <= limit:
+            return piece
+        view = memoryview(piece)
+        super().appendleft(view[limit:])
+        return view[:limit]
+
+    # -- changes from outside of the channel ---------------------------------------------------------
+
+    def append(self, item: Any) -> None:
+        """As deque.append."""
+        super().append(item)
+        self._tell()
+
+    def appendleft(self, item: Any) -> None:
+        """As deque.appendleft."""
+        super().appendleft(item)
+        self._tell()
+
+    def extend(self, items: Any) -> None:
+        """As deque.extend."""
+        super().extend(items)
+        self._tell()
+
+    def extendleft(self, items: Any) -> None:
+        """As deque.extendleft."""
+        super().extendleft(items)
+        self._tell()
+
+    def insert(self, index: int, item: Any) -> None:
+        """As deque.insert."""
+        super().insert(index, item)
+        self._tell()
+
+    def clear(self) -> None:
+        """As deque.clear."""
+        super().clear()
+        self._tell()
+
+    def __setitem__(self, index: Any, item: Any) -> None:
+        super().__setitem__(index, item)
+        self._tell()
+
+    def __iadd__(self, items: Any) -> "Outbox":  # type: ignore[override,misc] # deque's own signature
+        self.extend(items)
+        return self
+
+    def _tell(self) -> None:
+        if self.changed is not None:
+            self.changed()
+
+
+class fifo(deque[Any]):  # noqa: N801 (the name of older versions)
+    """The queue of asynchat before Python 3.6, for the programs that still make one.
+
+    `pop()` answers (1, item), or (0, None) when there is none.
+    """
+
+    def __init__(self, list: Any = None) -> None:  # noqa: A002 (the name of older versions)
+        super().__init__(() if list is None else list)
+
+    def push(self, data: Any) -> None:
+        """Append an item."""
+        self.append(data)
+
+    def first(self) -> Any:
+        """The item at the front, which stays there."""
+        return self[0]
+
+    def is_empty(self) -> bool:
+        """Whether there is no item."""
+        return not self
+
+    def pop(self) -> tuple[int, Any]:  # type: ignore[override] # the contract of older versions
+        """Take the item at the front: (1, item), or (0, None)."""
+        return (1, self.popleft()) if self else (0, None)

@@ -1,0 +1,210 @@
+"""The output side of `async_chat`: what is pushed, and what producers yield, is sent as the system takes it."""
+
+from collections import deque
+from typing import Any, Final
+
+from antiphon.asyncore import dispatcher
+from antiphon.endpoint import SENDING
+from antiphon.errors import is_would_block
+from antiphon.interest import noticed
+from antiphon.loop import ESCAPING
+from antiphon.outbox import CLOSE, Outbox, ProducerFailed
+from antiphon.sizes import FIRST, LARGEST, AdaptiveSize
+
+__all__ = ["Outgoing"]
+
+#: System calls that one event may make for one channel before the others have their turn.
+_SENDS_PER_EVENT: Final = 16
+
+_append: Final = deque.append  # For our own pushes, of which the channel need not be told.
+
+
+class Outgoing(dispatcher):
+    """Queues output and sends it."""
+
+    ac_out_buffer_size: int = AdaptiveSize(FIRST)
+    use_encoding: Any
+    encoding: str
+
+    _outbox: Outbox | None = None
+    _foreign_fifo: Any = None
+    _deaf: bool
+    _writes = False
+
+    # -- the queue -----------------------------------------------------------------------------------
+
+    @property
+    def producer_fifo(self) -> Any:
+        """The queue of what is to be sent: bytes, producers, and None where the channel is to be closed.
+
+        A deque. Any other queue that is put here is emptied into ours whenever something is sent.
+        """
+        return self._own_outbox() if self._foreign_fifo is None else self._foreign_fifo
+
+    @producer_fifo.setter
+    def producer_fifo(self, queue: Any) -> None:
+        self._foreign_fifo = queue
+        self._untracked = True  # It can't tell of what is appended to it.
+        self._state_changed()
+
+    def _own_outbox(self) -> Outbox:
+        outbox = self._outbox
+        if outbox is None:
+            self._outbox = outbox = Outbox()
+            outbox.changed = self._queue_changed
+            outbox.encoding = self.encoding if self.use_encoding else None
+        return outbox
+
+    def _queue_changed(self) -> None:
+        """Notice what was appended to the queue, or removed, by its own methods."""
+        outbox = self._own_outbox()
+        if not outbox:
+            self._deaf = self.closing
+        elif outbox[-1] is None or outbox[0] is None:
+            self._stop_delivering()
+        self._state_changed()
+
+    def _take_over(self) -> None:
+        """Move what waits in a queue that is not ours, in its order, behind what waits in ours."""
+        foreign, outbox = self._foreign_fifo, self._own_outbox()
+        while len(foreign):
+            item = foreign[0]
+            del foreign[0]
+            outbox.append(item)
+
+    def push(self, data: Any) -> None:
+        """Send `data`, now or as soon as all that was pushed before it has left.
+
+        Args:
+            data: bytes-like; may be changed as soon as the call returns.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}")
+            data = bytes(data)
+        self._enqueue(data)
+
+    def push_with_producer(self, producer: Any) -> None:
+        """Send what `producer.more()` returns, call by call, until that is b"".
+
+        Args:
+            producer: an object with `more()`, bytes-like data (`str` if `use_encoding` is set), or None,
+                which closes the channel when all before it has left.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        if isinstance(producer, (bytearray, memoryview)):
+            producer = bytes(producer)
+        elif producer is None:
+            self._stop_delivering()
+        elif not isinstance(producer, bytes) and not callable(getattr(producer, "more", None)):
+            if not (isinstance(producer, str) and self.use_encoding):
+                raise TypeError(
+                    f"wanted an object with a method more(), found {type(producer).__name__}: {producer!r:.60}"
+                )
+        self._enqueue(producer)
+
+    def _enqueue(self, item: Any) -> None:
+        if self._foreign_fifo is None:
+            _append(self._outbox if self._outbox is not None else self._own_outbox(), item)
+        else:
+            self._foreign_fifo.append(item)
+        if not self._cork:
+            self._do(self._flush)
+
+    def close_when_done(self) -> None:
+        """Close the channel when all that was pushed has left. Nothing that it receives is delivered any more."""
+        self.producer_fifo.append(None)
+        self._stop_delivering()
+
+    # -- sending -------------------------------------------------------------------------------------
+
+    @noticed
+    def writable(self) -> bool:
+        """Whether something waits to be sent, or the connection to be made."""
+        return bool(self._outbox) or not self.connected or bool(self._foreign_fifo)
+
+    def handle_write(self) -> None:
+        """Send more of what waits."""
+        self.initiate_send()
+
+    def initiate_send(self) -> None:
+        """Send as much of the queue as the system takes now, within the bounds of one event."""
+        if self._foreign_fifo:
+            self._take_over()
+        outbox = self._outbox
+        if not outbox or self._cork == SENDING:  # A producer may push.
+            return
+        cork, self._cork = self._cork, SENDING
+        try:
+            self._send_pieces(outbox)
+        finally:
+            self._cork = cork
+        self._note_output()
+
+    def _send_pieces(self, outbox: Outbox) -> None:
+        size = self.ac_out_buffer_size
+        limit = None if type(size) is AdaptiveSize else int(size)
+        for _ in range(_SENDS_PER_EVENT):
+            if not (outbox and self.connected):
+                return
+            try:
+                piece = outbox.next_piece(size, limit)
+            except ProducerFailed as failure:
+                self._producer_failed(failure.__cause__)
+                return
+            if piece is None:
+                return
+            if piece is CLOSE:
+                self._hang_up()
+                return
+            if not self._send_piece(outbox, piece):
+                return
+            size = min(2 * size, LARGEST)
+
+    def _send_piece(self, outbox: Outbox, piece: Any) -> bool:
+        """Send one piece; whether all of it was taken."""
+        sent = 0
+        try:
+            sent = self.send(piece) or 0
+        except OSError as error:
+            if not is_would_block(error):
+                self.handle_error()
+        finally:
+            if self._outbox is outbox and sent < len(piece):
+                outbox.put_back(piece, sent)
+        return sent == len(piece)
+
+    def _producer_failed(self, error: BaseException | None) -> None:
+        """Report what a producer raised, and close: the peer would take what follows for what it didn't send."""
+        try:
+            raise error if error is not None else AssertionError
+        except ESCAPING:
+            raise
+        except Exception:
+            self.handle_error()
+        if not self.closing:
+            self.close()
+
+    def _flush(self) -> None:
+        """Send what was pushed, through whatever `initiate_send` the program has."""
+        if self._outbox or self._foreign_fifo:
+            self.initiate_send()
+        self._note_output()
+
+    def _note_output(self) -> None:
+        """Have the loop wait for the moment when more can be sent, if there is more."""
+        waiting = bool(self._outbox)
+        if waiting is not self._writes:
+            self._writes = waiting
+            self._state_changed()
+
+    def _discard_output(self) -> None:
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.changed = None
+            outbox.discard()

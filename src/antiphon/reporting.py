@@ -1,0 +1,157 @@
+"""What a channel tells the person who runs it: log lines, and errors that nobody else dealt with."""
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import Any, Final, TypeAlias
+
+from antiphon.errors import is_network_error
+from antiphon.interest import unhandled
+
+__all__ = ["Reporting", "compact_traceback"]
+
+_log: Final = logging.getLogger("antiphon")
+
+CompactTraceback: TypeAlias = tuple[tuple[str, str, int], type[BaseException], BaseException, str]
+
+#: (class, event) pairs that were warned of: once is enough for what is a slip of the program.
+_warned: set[tuple[type, str]] = set()
+
+
+def compact_traceback() -> CompactTraceback:
+    """The exception that is being handled, as ((file, function, line), type, value, frames).
+
+    The triple is the innermost frame; `frames` is one text with a `[file|function|line]` for each.
+
+    Raises:
+        AssertionError: no exception is being handled.
+    """
+    kind, error, trace = sys.exc_info()
+    if kind is None or error is None or trace is None:
+        raise AssertionError("wanted an exception that is being handled, found none")
+    frames = list(_frames(trace))
+    return frames[-1], kind, error, " ".join("[{}|{}|{}]".format(*frame) for frame in frames)
+
+
+def _frames(trace: TracebackType) -> list[tuple[str, str, int]]:
+    walked = traceback.walk_tb(trace)
+    return [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in walked]
+
+
+class Reporting:
+    """The log methods of a channel, and its defaults for events that the program doesn't handle.
+
+    Attributes:
+        ignore_log_types: types of message that `log_info` does not print.
+        survives_errors: whether a listener goes on when accepting one connection failed in the program's own
+            code; set to False to have it closed, as it used to be.
+    """
+
+    ignore_log_types: Any = frozenset({"warning"})
+    survives_errors = True
+    accepting: Any
+    _hung_up: bool
+    _accept_failed = False
+
+    def log(self, message: object) -> None:
+        """Write `message` to standard error, behind `log: `. Meant to be overridden."""
+        sys.stderr.write(f"log: {message}\n")
+
+    def log_info(self, message: object, type: str = "info") -> None:  # noqa: A002 (callers name it)
+        """Print `message` behind its type, unless the type is in `ignore_log_types`. Meant to be overridden."""
+        if type not in self.ignore_log_types:
+            print(f"{type}: {message}")
+
+    def handle_error(self) -> None:
+        """Called while an exception of another handler is being handled; by default reports it and closes.
+
+        What the network does is reported at level INFO, anything else at ERROR with its traceback, to the
+        logger `antiphon`; a class with its own `log_info` gets the message there instead.
+        A listener stays open (see `survives_errors`) unless accepting itself is broken.
+        """
+        self._report(sys.exc_info()[1])
+        if self.accepting and self.survives_errors and not self._accept_failed:
+            return
+        if self._hung_up:
+            self.close()
+        else:
+            self._hang_up()
+
+    def _report(self, error: BaseException | None) -> None:
+        if self._has_own_log_info():
+            _, kind, error, frames = compact_traceback()
+            self.log_info(
+                f"uncaptured python exception, closing channel {self._name()} ({kind}:{error} {frames})", "error"
+            )
+        elif is_network_error(error):
+            _log.info("%s: %s", self._name(), error)
+        else:
+            _log.error("uncaught exception in %s", self._name(), exc_info=error)
+
+    def _has_own_log_info(self) -> bool:
+        return getattr(self.log_info, "__func__", None) is not _default_log_info
+
+    def _name(self) -> str:
+        try:
+            return repr(self)
+        except Exception:
+            return f"<__repr__(self) failed for object at {id(self):#x}>"
+
+    def _unhandled(self, event: str) -> None:
+        """Tell of an event that the program has no handler for."""
+        message = f"unhandled {event} event"
+        if "warning" not in self.ignore_log_types or self._has_own_log_info():
+            self.log_info(message, "warning")
+        elif (type(self), event) not in _warned:
+            _warned.add((type(self), event))
+            _log.info("%s: %s; said once for its class", self._name(), message)
+
+    @unhandled
+    def handle_read(self) -> None:
+        """Called when the channel can be read from. Meant to be overridden."""
+        self._unhandled("read")
+
+    @unhandled
+    def handle_write(self) -> None:
+        """Called when the channel can be written to. Meant to be overridden."""
+        self._unhandled("write")
+
+    @unhandled
+    def handle_expt(self) -> None:
+        """Called when out-of-band data has arrived. Meant to be overridden."""
+        self._unhandled("incoming priority")
+
+    @unhandled
+    def handle_connect(self) -> None:
+        """Called when an outgoing connection is made. Meant to be overridden."""
+        self._unhandled("connect")
+
+    @unhandled
+    def handle_accepted(self, sock: Any, addr: Any) -> None:
+        """Called with each accepted connection, a socket and its peer's address. Meant to be overridden."""
+        sock.close()
+        self._unhandled("accepted")
+
+    @unhandled
+    def handle_close(self) -> None:
+        """Called once, when the connection has ended. By default closes the channel."""
+        self._unhandled("close")
+        self.close()
+
+    def close(self) -> None:
+        """Leave the map and close the socket."""
+        raise NotImplementedError
+
+    def _hang_up(self) -> None:
+        """Call `handle_close` unless it was called for this connection before."""
+        if not self._hung_up:
+            self._hung_up = True
+            self._state_changed()
+            self.handle_close()
+
+    def _state_changed(self) -> None:
+        raise NotImplementedError
+
+
+_default_log_info = Reporting.log_info

@@ -1,0 +1,55 @@
+"""Timers of a channel, and how other threads reach it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.loop import Loop
+from antiphon.maps import loop_of
+from antiphon.timers import Timer
+
+__all__ = ["Scheduling"]
+
+
+class Scheduling:
+    """What a channel has its loop do later."""
+
+    _map: Any
+    _loop: Loop | None = None
+    _timers: set[Timer] | None = None
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
+        """Call `callback(*arguments)` once, `delay` seconds from now, unless the channel closes before.
+
+        What it raises goes to the channel's `handle_error`.
+        """
+        return self._schedule().call_later(delay, self._call, callback, *arguments, group=self._timer_group())
+
+    def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
+        """As `call_later`, at the time `when` of the loop's clock (`time.monotonic`)."""
+        return self._schedule().call_at(when, self._call, callback, *arguments, group=self._timer_group())
+
+    def call_every(self, interval: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
+        """Call `callback(*arguments)` every `interval` seconds until it is cancelled or the channel closes."""
+        return self._schedule().call_every(interval, self._call, callback, *arguments, group=self._timer_group())
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Have the loop's thread call `callback(*arguments)` soon. For other threads."""
+        self._schedule().call_soon_threadsafe(self._call, callback, *arguments)
+
+    def _schedule(self) -> Loop:
+        return self._loop or loop_of(self._map)
+
+    def _timer_group(self) -> set[Timer]:
+        if self._timers is None:
+            self._timers = set()
+        return self._timers
+
+    def _call(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        callback(*arguments)
+
+    def _do(self, callback: Callable[[], Any]) -> None:
+        """Call it now if this thread may, else have the thread that is in the loop do it."""
+        if self._loop is None:
+            callback()
+        else:
+            self._loop.do(callback)
