@@ -4,6 +4,7 @@ A loop belongs to one map (descriptor -> channel).  It knows when something happ
 what is then called on the channel is the business of the `dispatch` function that each turn is given.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -36,6 +37,9 @@ ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, 
 #: (descriptor, ready bits, the channel that had the descriptor when the kernel was asked)
 Batch: TypeAlias = list[tuple[int, int, Any]]
 Dispatch: TypeAlias = Callable[["Loop", Batch], None]
+
+#: Made ready at import: when it is needed, no file can be opened.
+_make_without_descriptor: Final = pollers.maker("poll" if "poll" in pollers.offered() else "select")
 
 _all_loops: "WeakSet[Loop]" = WeakSet()
 #: Loops with timers or calls pending, which must outlive the last channel of their map.
@@ -72,7 +76,7 @@ class Loop:
         self._dirty: set[int] = set(channels) if tells else set()
         self._polled: set[int] = set()
         self._waiting = False
-        self._pinned = False
+        self._pinned = self._makes_do = False
         self._lock = threading.RLock()
         _all_loops.add(self)
 
@@ -163,8 +167,9 @@ class Loop:
         return self._timer(self.now() + interval, callback, arguments, interval=interval, group=group)
 
     def _timer(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any) -> Timer:
-        timer = self._timers.call_at(when, callback, arguments, **how)
+        timer = self._timers.prepare(when, callback, arguments, **how)
         self._pin()
+        self.do(self._timers.start, timer)
         if self._waiting:
             self.wake()
         return timer
@@ -226,6 +231,8 @@ class Loop:
             self._run_calls()
         elif self._pinned and not self.busy:
             self._unpin()
+        if self._makes_do:
+            self._release()
 
     def stray(self, fd: int) -> None:
         """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
@@ -235,11 +242,31 @@ class Loop:
             self._forget(fd)
 
     def _open(self) -> Poller:
-        poller = self._make_poller()
-        self._wakeup = Wakeup()
+        try:
+            self._wakeup = Wakeup()
+            self._poller = poller = self._make_poller()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            return self._make_do()
         poller.watch(self._wakeup.fileno(), READ)
-        self._poller = poller
         return poller
+
+    def _make_do(self) -> Poller:
+        """No descriptor is left: for one turn, use a poller that takes none, and do without wakeups."""
+        self._release()
+        self._poller = poller = _make_without_descriptor()
+        self._makes_do = True
+        return poller
+
+    def _release(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
+        self._poller = self._wakeup = None
+        self._makes_do = False
+        self._start_over()
 
     def _patience(self, timeout: float | None) -> float | None:
         if self._calls or self._dirty:
@@ -328,15 +355,10 @@ class Loop:
 
     def close(self) -> None:
         """Release the poller and what wakes it; a further turn opens them again."""
-        if self._poller is not None:
-            self._poller.close()
-        if self._wakeup is not None:
-            self._wakeup.close()
-        self._poller = self._wakeup = None
         self._timers.clear()
         self._calls.clear()
         self._unpin()
-        self._start_over()
+        self._release()
 
     def _start_over(self) -> None:
         self._polled.clear()
@@ -348,13 +370,8 @@ class Loop:
     def _leave_parent(self) -> None:
         """In a forked child: an epoll instance is shared with the parent until one has its own (fork(2))."""
         self._lock = threading.RLock()
-        if self._poller is not None:
-            self._poller.close()
-        if self._wakeup is not None:
-            self._wakeup.close()
-        self._poller = self._wakeup = None
         self._waiting = False
-        self._start_over()
+        self._release()
 
     def __del__(self) -> None:
         if self._poller is not None:

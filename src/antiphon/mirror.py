@@ -29,9 +29,12 @@ class Mirror:
             return []
         before = dict(zip(self._keys, self._references, strict=True))
         after = dict(zip(keys, values, strict=True))
-        changed = [fd for fd, channel in after.items() if fd not in before or before[fd]() is not channel]
+        changed = [
+            fd
+            for fd, channel in after.items()
+            if fd in self._doubted or fd not in before or before[fd]() is not channel
+        ]
         changed += [fd for fd in before if fd not in after]
-        changed += [fd for fd in self._doubted if fd in after and fd not in changed]
         self._keys, self._references = keys, [_reference(channel) for channel in values]
         self._doubted.clear()
         return changed

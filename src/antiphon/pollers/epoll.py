@@ -1,0 +1,141 @@
+"""epoll(7): Linux.  A wait costs what is ready, not what is watched."""
+
+import select
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from antiphon.pollers.base import check_interest, milliseconds
+
+__all__ = ["EpollPoller"]
+
+assert not TYPE_CHECKING or sys.platform == "linux"
+
+#: Events that one wait returns at most; the others come with the next one.
+BATCH: Final = 1024
+
+
+class EpollPoller:
+    """A poller on an epoll instance.
+
+    The kernel's table follows open files, not numbers (epoll(7), questions 1 and 6).  A descriptor that is
+    closed while a copy of it is open, in a forked child perhaps, stays in the table: it is reported for
+    ever, cannot be removed any more, and its number may have come to mean something else.  So a
+    descriptor that turns out to have been closed before it was forgotten is a suspect; when one is reported
+    and should not be, the table is made anew.
+
+    Regular files, directories and the like are refused by epoll_ctl(2) with EPERM.  For poll(2) they are
+    always ready; so they are watched by a poll object beside it, and a wait with one of them does not sleep.
+    """
+
+    name = "epoll"
+
+    def __init__(self) -> None:
+        """Open an epoll instance; OSError if the kernel refuses (EMFILE)."""
+        self._epoll = select.epoll()
+        self._interest: dict[int, int] = {}
+        self._refused: dict[int, int] = {}
+        self._poll = select.poll()
+        self._suspects: set[int] = set()
+
+    def watch(self, fd: int, interest: int) -> None:
+        """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
+        if interest in (self._interest.get(fd), self._refused.get(fd)):
+            return
+        check_interest(interest)
+        try:
+            self._tell(fd, interest)
+        except PermissionError:
+            self._interest.pop(fd, None)
+            self._poll.register(fd, interest)
+            self._refused[fd] = interest
+        except (OSError, ValueError):
+            self._interest.pop(fd, None)
+            self._forget_refused(fd)
+            raise
+        else:
+            self._interest[fd] = interest
+            self._forget_refused(fd)
+
+    def _tell(self, fd: int, interest: int) -> None:
+        if fd in self._interest:
+            try:
+                self._epoll.modify(fd, interest)
+            except FileNotFoundError:  # Closed, and the number is in use again.
+                self._suspects.add(fd)
+                self._epoll.register(fd, interest)
+        else:
+            try:
+                self._epoll.register(fd, interest)
+            except FileExistsError:  # Forgotten while it was something else, and put back (dup2).
+                self._epoll.modify(fd, interest)
+
+    def interest(self, fd: int) -> int:
+        """What `fd` is watched for; 0 when it is not."""
+        return self._interest.get(fd) or self._refused.get(fd, 0)
+
+    def forget(self, fd: int) -> None:
+        """Report `fd` no more; never fails."""
+        if self._interest.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except OSError:  # Closed already (EBADF), or closed and the number in use again (ENOENT).
+                self._suspects.add(fd)
+        else:
+            self._forget_refused(fd)
+
+    def _forget_refused(self, fd: int) -> None:
+        if self._refused.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
+        refused = self._poll.poll(0) if self._refused else []
+        if refused:
+            timeout = 0
+        elif timeout is not None and timeout:
+            timeout = milliseconds(timeout) / 1000
+        ready = self._epoll.poll(timeout, BATCH)
+        if self._suspects and not self._suspects.isdisjoint(fd for fd, _ in ready):
+            ready = self._without_ghosts(ready)
+        return refused + ready if refused else ready
+
+    def _without_ghosts(self, ready: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of `ready` that are true; if one is not, make the kernel's table anew."""
+        true = [
+            (fd, bits)
+            for fd, bits in ready
+            if fd not in self._suspects or _is_ready(fd, self._interest.get(fd, 0))
+        ]
+        if len(true) < len(ready):
+            self._epoll.close()
+            self._epoll = select.epoll()
+            self._suspects.clear()
+            for fd, interest in self._interest.items():
+                with suppress(OSError):  # Closed, and to be forgotten yet.
+                    self._epoll.register(fd, interest)
+        return true
+
+    def fileno(self) -> int:
+        """The epoll instance's own descriptor.
+
+        Raises:
+            ValueError: the poller is closed.
+        """
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """Close the epoll instance.  In a forked child this leaves the parent's as it is."""
+        self._epoll.close()
+        self._interest.clear()
+        self._refused.clear()
+        self._suspects.clear()
+
+
+def _is_ready(fd: int, interest: int) -> bool:
+    """Whether `fd`, as open under this number now, is ready for what is wanted of it."""
+    if not interest:
+        return False
+    poll = select.poll()
+    poll.register(fd, interest)
+    return bool(poll.poll(0))

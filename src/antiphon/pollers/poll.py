@@ -1,0 +1,57 @@
+"""poll(2): nearly every POSIX system.  A wait costs what is watched, with no limit on descriptors."""
+
+import select
+import sys
+from typing import TYPE_CHECKING
+
+from antiphon.pollers.base import check_interest, milliseconds
+
+__all__ = ["PollPoller"]
+
+assert not TYPE_CHECKING or sys.platform != "win32"
+
+
+class PollPoller:
+    """A poller on a poll object.
+
+    The kernel is asked at each wait and not before: a descriptor that is not open is watched without
+    complaint and then reported as `INVALID`, until it is forgotten.
+    """
+
+    name = "poll"
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._interest: dict[int, int] = {}
+        self._poll: select.poll | None = select.poll()
+
+    def watch(self, fd: int, interest: int) -> None:
+        """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
+        if self._interest.get(fd) == interest:
+            return
+        check_interest(interest)
+        self._opened().register(fd, interest)
+        self._interest[fd] = interest
+
+    def interest(self, fd: int) -> int:
+        """What `fd` is watched for; 0 when it is not."""
+        return self._interest.get(fd, 0)
+
+    def forget(self, fd: int) -> None:
+        """Report `fd` no more; never fails."""
+        if self._poll is not None and self._interest.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
+        return self._opened().poll(None if timeout is None else milliseconds(timeout))
+
+    def _opened(self) -> "select.poll":
+        if self._poll is None:
+            raise ValueError("the poll poller is closed")
+        return self._poll
+
+    def close(self) -> None:
+        """Forget every descriptor; there is no kernel object to close."""
+        self._interest.clear()
+        self._poll = None

@@ -1,0 +1,1 @@
+"""Ready-made servers, each small enough to be read as an example."""

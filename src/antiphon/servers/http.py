@@ -1,0 +1,149 @@
+"""The HTTP server of the documentation of asynchat, completed: a listener, and the command that runs it.
+
+    serve("public", port=8000, post=lambda request: b"received %d bytes" % len(request.body))
+
+Each connection is an `http_request_handler`; what it is answered comes from `Directory` and from `post`.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from antiphon import asyncore
+from antiphon.servers.files import Directory
+from antiphon.servers.http_channel import http_request_handler
+from antiphon.servers.messages import Request, Response, status_page
+
+__all__ = ["HTTPServer", "Request", "Response", "add_arguments", "http_request_handler", "run", "serve"]
+
+PostHandler: TypeAlias = Callable[[Request], Response | bytes]
+
+_log: Final = logging.getLogger("antiphon.http")
+
+
+class HTTPServer(asyncore.dispatcher):
+    """Listens, and serves the files of a directory to whoever connects.
+
+    Attributes:
+        files: answers GET and HEAD.
+        post: answers POST, or None where nothing may be posted.
+        url: where the server is reached.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        *,
+        post: PostHandler | None = None,
+        map: Any = None,
+    ) -> None:
+        """Listen.
+
+        Args:
+            directory: what is served (see `antiphon.servers.files`).
+            host: name or address to listen at; "" for every one of IPv4.
+            port: 0 for a free one.
+            post: called with each POST request, its body included; what it returns is sent, bytes with
+                status 200. The loop waits for it.
+            map: of the loop that the server and its connections live in.
+
+        Raises:
+            NotADirectoryError: there is no such directory.
+            OSError: the address does not exist here or is taken.
+        """
+        asyncore.dispatcher.__init__(self, map=map)
+        self.files = Directory(directory)
+        self.post = post
+        self.channels = map
+        family, kind, _, _, address = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0]
+        self.create_socket(family, kind)
+        try:
+            if sys.platform != "win32":  # There, others could take the address while it is in use.
+                self.set_reuse_addr()
+            self.bind(address)
+            self.listen(1024)
+        except OSError:
+            self.close()
+            raise
+        host, port = self.socket.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}/" if family == socket.AF_INET6 else f"http://{host}:{port}/"
+
+    def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
+        """Serve a client."""
+        http_request_handler(sock, addr, self.respond, map=self.channels)
+
+    def respond(self, request: Request) -> Response:
+        """The response to a request, chosen by its method."""
+        allowed = "GET, HEAD, OPTIONS" + (", POST" if self.post is not None else "")
+        if request.method == "OPTIONS":
+            return Response(204, {"Allow": allowed})
+        if request.method != "POST":
+            return self.files.respond(request)
+        if self.post is None:
+            return status_page(405, Allow=allowed)
+        answer = self.post(request)
+        return answer if isinstance(answer, Response) else Response(body=answer)
+
+
+def serve(
+    directory: str | os.PathLike[str] = ".",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    post: PostHandler | None = None,
+) -> None:
+    """Serve a directory until Ctrl-C or SIGTERM; prints the URL once clients can connect.
+
+    To be called in the main thread. The arguments and errors are those of `HTTPServer`.
+    """
+    server = HTTPServer(directory, host, port, post=post)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(server.url, flush=True)
+        asyncore.loop()
+    except KeyboardInterrupt:
+        _log.info("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        asyncore.close_all()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the options that `run` reads."""
+    parser.add_argument(
+        "--directory", default=".", metavar="DIR", help="what to serve (default: the current one)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine only)"
+    )
+    parser.add_argument("--port", default=8000, type=int, help="0 for a free one (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve as the command line says, with the access log on standard error; the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    _raise_descriptor_limit()
+    try:
+        serve(arguments.directory, arguments.host, arguments.port)
+    except OSError as error:
+        print(f"antiphon serve http: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many connections as the system does: the soft limit is often 1,024 (getrlimit(2))."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

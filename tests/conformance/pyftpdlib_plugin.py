@@ -1,0 +1,21 @@
+"""A pytest plugin for pyftpdlib's own suite: it meets our modules, also where it brings copies of its own."""
+
+import sys
+
+import asynchat
+import asyncore
+import pytest
+
+from antiphon import asynchat as our_asynchat
+from antiphon import asyncore as our_asyncore
+
+# pyftpdlib 1.5 imports these copies of its own on Python 3.12 and later.
+sys.modules["pyftpdlib._asyncore"] = asyncore
+sys.modules["pyftpdlib._asynchat"] = asynchat
+
+
+def pytest_collection_finish() -> None:
+    """Refuse to run pyftpdlib on anybody else's modules."""
+    ioloop = sys.modules["pyftpdlib.ioloop"]
+    if (ioloop.asyncore, ioloop.asynchat) != (our_asyncore, our_asynchat):
+        raise pytest.UsageError(f"pyftpdlib runs on {ioloop.asyncore.__file__} and {ioloop.asynchat.__file__}")

@@ -1,0 +1,85 @@
+"""pyftpdlib's own suite, from its source distribution, on our modules: TLS, threads and processes included."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+import pytest
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[1] / "src"
+NEEDED: Final = ("psutil", "pyopenssl", "pytest", "pytest-xdist", "setuptools")
+
+#: Version -> (where its tests are, how many of them must pass at least).
+VERSIONS: Final = {"2.2.0": ("tests", 700), "1.5.10": ("pyftpdlib/test", 700)}
+
+#: (version, test) -> why it fails on our modules.  An entry that passes is an error.
+KNOWN_DIFFERENCES: Final[dict[tuple[str, str], str]] = {}
+
+
+def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in `cwd`."""
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with what pyftpdlib's tests need, but without any asyncore of PyPI's."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    installed = run(python, "-m", "pip", "install", "-q", *NEEDED, cwd=folder)
+    if installed.returncode != 0:
+        pytest.skip(f"what pyftpdlib's tests need can't be installed here: {installed.stderr[-300:]}")
+    return python
+
+
+def unpack(python: Path, version: str, folder: Path) -> Path:
+    """Download pyftpdlib's source distribution and unpack it in `folder`."""
+    wanted = ("--no-binary", "pyftpdlib", "--no-deps", f"pyftpdlib=={version}")
+    downloaded = run(python, "-m", "pip", "download", "-q", *wanted, cwd=folder)
+    if downloaded.returncode != 0:
+        pytest.skip(f"pyftpdlib {version} can't be downloaded here: {downloaded.stderr[-300:]}")
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / f"pyftpdlib-{version}"
+
+
+def outcomes(report: Path) -> dict[str, str]:
+    """How each test ended, "ok" or the name of what the report says of it."""
+    found: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        tags = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]
+        found[name] = tags[0] if tags else found.get(name, "ok")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_known_differences_fail(version: str, python: Path, tmp_path: Path) -> None:
+    folder = unpack(python, version, tmp_path)
+    tests, at_least = VERSIONS[version]
+    report = tmp_path / "report.xml"
+    options = ("-q", "--tb=short", "-o", "addopts=", "-W", "ignore", "-n", "2", "-p", "pyftpdlib_plugin")
+    path = os.pathsep.join([str(SOURCE), str(HERE)])
+    ended = run(python, "-m", "pytest", *options, f"--junitxml={report}", tests, cwd=folder, PYTHONPATH=path)
+    assert report.exists(), ended.stdout + ended.stderr
+    ends = outcomes(report)
+    failed = {test for test, end in ends.items() if end in {"failure", "error"}}
+    assert failed == {test for of, test in KNOWN_DIFFERENCES if of == version}, ended.stdout
+    assert sum(end == "ok" for end in ends.values()) >= at_least, ended.stdout
