@@ -4,19 +4,19 @@
 yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
-from typing import Any
+from typing import Any, Self
 
 from antiphon import asyncore
 from antiphon.endpoint import DELIVERING
 from antiphon.framing import prefix_at_end
 from antiphon.incoming import Incoming
 from antiphon.outbox import fifo
-from antiphon.outgoing import Outgoing
+from antiphon.sizes import FIRST
 
 __all__ = ["async_chat", "asyncore", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
-class async_chat(Incoming, Outgoing):  # noqa: N801 (the name that programs subclass)
+class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
     """A channel for protocols whose elements end in a terminator or have a known length.
 
     Abstract: subclasses define `collect_incoming_data` and `found_terminator`.
@@ -36,6 +36,15 @@ class async_chat(Incoming, Outgoing):  # noqa: N801 (the name that programs subc
         use_encoding: whether `str` may be used for terminators, producers and received data.
         encoding: the encoding of those.
     """
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        """Make the state that every channel has; see `Endpoint.__new__`."""
+        channel = super().__new__(cls, *arguments, **named)
+        channel._data = channel._batch = channel._outbox = channel._foreign_fifo = None
+        channel._position = channel._held = 0
+        channel._read_size = FIRST
+        channel._deaf = channel._writes = False
+        return channel
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
         self.incoming = []

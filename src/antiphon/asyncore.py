@@ -98,26 +98,47 @@ def readwrite(obj: Any, flags: int) -> None:
     An OSError of a lost connection, whoever raised it, ends in `handle_close`, any other exception in
     `handle_error`.
     """
-    descriptor = getattr(obj, "_fileno", None)
     try:
-        for bits, handle in _HANDLERS:
-            if flags & bits:
-                handle(obj)
-                if getattr(obj, "_fileno", None) is not descriptor:
-                    return
+        if flags == READ:
+            obj.handle_read_event()
+        else:
+            _handle_each(obj, flags)
     except _reraised_exceptions:
         raise
     except OSError as error:
         if error.errno in _DISCONNECTED:
-            _ended(obj)
+            _lost(obj)
         else:
             _failed(obj, error)
     except Exception as error:
         _failed(obj, error)
 
 
+def _handle_each(obj: Any, flags: int) -> None:
+    opened = _opened(obj)
+    for bits, handle in _HANDLERS:
+        if flags & bits:
+            handle(obj)
+            if _opened(obj) != opened:
+                return
+
+
+def _opened(obj: Any) -> tuple[int | None, int]:
+    """What changes when `obj` is closed, and again when it is opened anew with the same descriptor."""
+    return getattr(obj, "_fileno", None), id(getattr(obj, "_socket", None))
+
+
 def _ended(obj: Any) -> None:
     getattr(obj, "_hang_up", obj.handle_close)()
+
+
+def _lost(obj: Any) -> None:
+    try:
+        _ended(obj)
+    except _reraised_exceptions:
+        raise
+    except Exception as error:
+        _failed(obj, error)
 
 
 def _failed(obj: Any, error: Exception) -> None:
@@ -138,11 +159,11 @@ _HANDLERS: Final[tuple[tuple[int, Callable[[Any], None]], ...]] = (
 
 def _dispatch(turning: Loop, batch: Batch) -> None:
     """Deal with a batch in the way of select(2): trouble is for the next read or write to find."""
-    find = turning.map.get
+    find, stale = turning.map.get, turning.stale
     for fd, flags, channel in batch:
         if channel is None:
             turning.stray(fd)
-        elif find(fd) is not channel:
+        elif find(fd) is not channel or (stale and fd in stale):
             continue
         elif flags == READ:
             read(channel)
@@ -151,15 +172,14 @@ def _dispatch(turning: Loop, batch: Batch) -> None:
 
 
 def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
-    find = turning.map.get
     reads = turning.waits_for(fd) & READ
     if flags & READ or (reads and flags & _TROUBLE):
         read(channel)
-    if find(fd) is channel and (flags & WRITE or (flags & _TROUBLE and not reads)):
+    if turning.has(fd, channel) and (flags & WRITE or (flags & _TROUBLE and not reads)):
         write(channel)
-    if find(fd) is channel and flags & URGENT:
+    if turning.has(fd, channel) and flags & URGENT:
         _exception(channel)
-    if find(fd) is channel:
+    if turning.has(fd, channel):
         turning.changed(fd)
 
 
@@ -168,13 +188,17 @@ def _dispatch_flags(turning: Loop, batch: Batch) -> None:
 
     Together with data it isn't: what has arrived is read first, and its end after it.
     """
-    find = turning.map.get
+    find, stale = turning.map.get, turning.stale
     for fd, flags, channel in batch:
         if channel is None:
             turning.stray(fd)
-        elif find(fd) is channel:
+        elif find(fd) is not channel or (stale and fd in stale):
+            continue
+        elif flags == READ:
+            readwrite(channel, READ)
+        else:
             readwrite(channel, flags & ~_TROUBLE if flags & READ else flags)
-            if flags != READ and find(fd) is channel:
+            if find(fd) is channel:
                 turning.changed(fd)
 
 
@@ -263,6 +287,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     debug = False
     _map: Any
+    _loop: Loop | None = None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
         self._map = socket_map if map is None else map
@@ -283,7 +308,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             self.connected = False
 
     def _state_changed(self) -> None:
-        self._established = self.connected and not self.accepting
+        self._established = self._connected and not self._accepting
         if self._loop is not None:
             self._loop.changed(self._fileno)
 
@@ -293,28 +318,25 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
         channels[self._fileno] = self
-        self._loop = loop_of(channels)
-        self._loop.added(self._fileno)
+        self._loop = joined = loop_of(channels)
+        if not joined.is_told:
+            joined.added(self._fileno)
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 (callers name it)
         """Leave `map`, or the channel's own. The socket stays open."""
-        fd = self._fileno
+        fd, left = self._fileno, self._loop
         channels = self._map if map is None else map
         if channels.get(fd) is self:
             del channels[fd]
-        self._leave(fd)
-        self._fileno = None
-
-    def _leave(self, fd: Any) -> None:
-        if self._loop is not None and fd is not None:
-            self._loop.removed(fd)
-        self._loop = None
+        if left is not None and fd is not None and not left.is_told:
+            left.left(fd, self)
+        self._fileno = self._loop = None
 
     def set_socket(self, sock: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
         """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
         self.socket = sock
         self._fileno = sock.fileno()
-        self.closing = self._hung_up = False
+        self._start_afresh()
         self.add_channel(map)
 
     # -- what the channel waits for ------------------------------------------------------------------
@@ -377,13 +399,18 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     def _close(self) -> None:
         self.closing = True
-        self.connected = self.accepting = self.connecting = False
-        fd, leaving = self._fileno, self._loop
+        fd = self._fileno
         self.del_channel()
-        if leaving is not None and fd is not None:
-            leaving.removed(fd)  # Also where del_channel is overridden.
-        for timer in tuple(self._timers or ()):
-            timer.cancel()
+        if self._loop is not None and fd is not None:  # del_channel is overridden.
+            self._loop.left(fd, self)
+        if self._established:
+            self.connected = False
+        else:
+            self.connected = self.connecting = self.accepting = False
+        if self._timers is not None:
+            timers, self._timers = self._timers, None
+            for timer in tuple(timers):
+                timer.cancel()
         sock = self.socket
         if sock is not None:
             try:
@@ -480,7 +507,7 @@ if os.name == "posix":
             """Use a duplicate of `fd` from now on, and join the map with it."""
             self.socket = file_wrapper(fd)
             self._fileno = self.socket.fileno()
-            self.closing = self._hung_up = False
+            self._start_afresh()
             self.add_channel()
 
 

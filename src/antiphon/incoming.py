@@ -7,12 +7,12 @@ told by `_batch` instead; `_delimiter[:_held]` was received too, and may be the 
 
 from typing import Any, Final, TypeAlias
 
-from antiphon.asyncore import dispatcher
+from antiphon.outgoing import Outgoing
 from antiphon.endpoint import DELIVERING
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
-from antiphon.sizes import FIRST, AdaptiveSize, adapted
+from antiphon.sizes import ADAPTIVE, FIRST, adapted
 
 __all__ = ["Incoming"]
 
@@ -24,7 +24,7 @@ Batch: TypeAlias = tuple[bytes, list[bytes], Any, int]
 _FIRST_WINDOW: Final = 512
 
 
-class Incoming(dispatcher):
+class Incoming(Outgoing):
     """Delivers input: `collect_incoming_data` with pieces of a message, `found_terminator` at its end.
 
     Attributes:
@@ -32,20 +32,20 @@ class Incoming(dispatcher):
         incoming: where `_collect_incoming_data` puts what it is given.
     """
 
-    ac_in_buffer_size: int = AdaptiveSize(FIRST)
+    ac_in_buffer_size: int = ADAPTIVE
     coalesce_pushes = True
     use_encoding: Any = 0
     encoding = "latin-1"
     terminator: Any = None
     incoming: list[bytes]
 
-    _data: bytes | None = None
-    _position = 0
-    _batch: Batch | None = None
-    _held = 0
+    _data: bytes | None
+    _position: int
+    _batch: Batch | None
+    _held: int
     _delimiter = b""
-    _read_size = FIRST
-    _deaf = False
+    _read_size: int
+    _deaf: bool
 
     # -- what the program says -----------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Incoming(dispatcher):
             ssl.SSLWantReadError, ssl.SSLWantWriteError: from a `recv` that knows TLS; nothing is lost.
         """
         size = self.ac_in_buffer_size
-        adaptive = type(size) is AdaptiveSize
+        adaptive = size is ADAPTIVE
         if adaptive:
             size = self._read_size
         try:
@@ -154,7 +154,18 @@ class Incoming(dispatcher):
             return
         if adaptive and (len(data) == size or size > FIRST):
             self._read_size = adapted(size, len(data))
-        self._feed(data)
+        cork = self._cork
+        if not cork and self.coalesce_pushes:
+            self._cork = DELIVERING
+        try:
+            self._feed(data)
+        finally:
+            if not cork:
+                self._cork = 0
+                if self._outbox or self._foreign_fifo:
+                    self.initiate_send()
+                    if self._outbox and not self._writes:  # What is ours may be overridden.
+                        self._note_output()
 
     def _as_received(self, data: Any) -> bytes:
         if isinstance(data, str) and (self.use_encoding or not data):
@@ -164,43 +175,28 @@ class Incoming(dispatcher):
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
     def _feed(self, data: bytes) -> None:
-        """Hand over `data`, and send what is pushed meanwhile when that is done."""
+        """Hand over what was received. One function of this length, since it runs for every message."""
         if self._data is not None:  # A callback raised, or called the loop.
             data = self.ac_in_buffer + data
             self._batch = None
         self._data = data
         self._position = 0
-        cork = self._cork
-        if self.coalesce_pushes and not cork:
-            self._cork = DELIVERING
-        try:
-            if self._held:
-                self._resume(data)
-            self._deliver()
-        finally:
-            self._cork = cork
-            if not cork:
-                self._flush()
-
-    def _deliver(self) -> None:
-        """Hand over `_data`. One function of this length, since it runs for every message."""
+        if self._held:
+            self._resume(data)
         last, window = None, _FIRST_WINDOW
-        while (data := self._data) is not None:
+        while (data := self._data) is not None:  # type: ignore[assignment] # the condition excludes None
             position = self._position
             if position >= len(data):
                 self._data = None
                 return
             terminator = self.get_terminator()
-            if type(terminator) is not bytes:
+            if type(terminator) is not bytes or not terminator:
                 self._deliver_count(data, position, terminator)
                 continue
             if terminator is last:
                 window *= 4
                 if self._deliver_batch(data, position, terminator, window):
                     continue
-            elif not terminator:
-                self._deliver_count(data, position, terminator)
-                continue
             else:
                 last, window = terminator, _FIRST_WINDOW
             end = data.find(terminator, position)
@@ -297,7 +293,8 @@ class Incoming(dispatcher):
     def _stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._deaf = True
-        self.ac_in_buffer = b""
+        self._data = self._batch = None
+        self._position = self._held = 0
 
 
 def _position_in(batch: Batch) -> int:

@@ -31,8 +31,9 @@ class watched:  # noqa: N801 (used like `property`)
         return self.default if channel is None else getattr(channel, self.stored, self.default)
 
     def __set__(self, channel: Any, value: Any) -> None:
-        setattr(channel, self.stored, value)
-        channel._state_changed()
+        if value is not getattr(channel, self.stored, self.default):
+            setattr(channel, self.stored, value)
+            channel._state_changed()
 
 
 class noticed:  # noqa: N801 (used like a decorator from functools)
@@ -134,6 +135,8 @@ def interest_of(channel: Any, traits: Traits) -> int:
 
     Asks its `readable()` and `writable()` once each, in this order.
     """
+    if traits.tracked and not channel._untracked:
+        return _tracked_interest(channel, traits)
     interest = 0
     everything = getattr(channel, "_untracked", True)
     if channel.readable() and not getattr(channel, "_hung_up", False):
@@ -142,3 +145,13 @@ def interest_of(channel: Any, traits: Traits) -> int:
         if everything or traits.writes or not channel.connected:
             interest |= WRITE
     return 0 if getattr(channel, "_paused", False) else interest
+
+
+def _tracked_interest(channel: Any, traits: Traits) -> int:
+    """The same for a channel whose predicates and states are our own."""
+    if channel._paused:
+        return 0
+    interest = traits.read if traits.readable(channel) and not channel._hung_up else 0
+    if traits.writable(channel) and not channel._accepting and (traits.writes or not channel._connected):
+        interest |= WRITE
+    return interest

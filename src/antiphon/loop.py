@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
-from antiphon.interest import interest_of, traits_of
+from antiphon.interest import Traits, interest_of, traits_of
 from antiphon.mirror import Mirror
 from antiphon.pollers.base import READ, Poller
 from antiphon.timers import Timer, Timers
@@ -70,14 +70,20 @@ class Loop:
         self._make_poller = make_poller
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
+        #: Whether the map itself reports what joins and leaves.
+        self.is_told = tells
         self._mirror = None if tells else Mirror()
         self._timers = Timers(now)
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dirty: set[int] = set(channels) if tells else set()
         self._polled: set[int] = set()
+        #: What left or came while a batch is being dealt with: its further events of those are stale.
+        self.stale: set[int] | None = None
         self._waiting = False
         self._pinned = self._makes_do = False
         self._lock = threading.RLock()
+        self._asked: int | None = None
+        self._thread = 0
         _all_loops.add(self)
 
     def __repr__(self) -> str:
@@ -89,7 +95,9 @@ class Loop:
     def added(self, fd: int) -> None:
         """The map has a channel for `fd` that it didn't have, or one whose descriptor was opened anew."""
         self._forget(fd)
-        self.changed(fd)
+        self._dirty.add(fd)
+        if self._waiting:
+            self.wake()
 
     def removed(self, fd: int) -> None:
         """The map has no channel for `fd` any more."""
@@ -97,9 +105,16 @@ class Loop:
         self._polled.discard(fd)
         self._forget(fd)
 
+    def left(self, fd: int, channel: Any) -> None:
+        """`channel` has given up `fd`, which may mean another one by now."""
+        if self.map.get(fd, channel) is channel:
+            self.removed(fd)
+
     def changed(self, fd: int | None) -> None:
         """The channel of `fd` may wait for something else than before.  Any thread may say so."""
         if fd is not None:
+            if fd == self._asked and threading.get_ident() == self._thread:
+                return  # A predicate that changes its own channel has the change in its answer.
             self._dirty.add(fd)
             if self._waiting:
                 self.wake()
@@ -108,7 +123,13 @@ class Loop:
         """The bits that the poller was told to wait for on `fd`."""
         return self._poller.interest(fd) if self._poller is not None else 0
 
+    def has(self, fd: int, channel: Any) -> bool:
+        """Whether `fd` still is what it was for `channel` when the batch began that is being dealt with."""
+        return self.map.get(fd) is channel and not (self.stale and fd in self.stale)
+
     def _forget(self, fd: int) -> None:
+        if self.stale is not None:
+            self.stale.add(fd)
         if self._mirror is not None:
             self._mirror.forget(fd)
         if self._poller is not None:
@@ -168,6 +189,8 @@ class Loop:
 
     def _timer(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any) -> Timer:
         timer = self._timers.prepare(when, callback, arguments, **how)
+        if how.get("group") is not None:  # Also while it waits to be started by the loop's thread.
+            how["group"].add(timer)
         self._pin()
         self.do(self._timers.start, timer)
         if self._waiting:
@@ -199,40 +222,32 @@ class Loop:
             dispatch: called with the loop and what is ready.
         """
         lock = self._lock
-        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        if not lock.acquire(timeout=limit):
+        if not lock.acquire(blocking=False) and not _acquire(lock, timeout):
             return
         try:
-            self._turn(timeout, dispatch)
+            poller = self._poller or self._open()
+            if self._calls:
+                self._run_calls()
+            if self._mirror is not None:
+                self._read_map_again(self._mirror)
+            if self._polled:
+                self._ask_polled()
+            self._waiting = True
+            try:
+                if self._dirty:
+                    self._update_dirty()
+                ready = poller.wait(self._patience(timeout) if self._pinned or self._dirty else timeout)
+            finally:
+                self._waiting = False
+            if ready:
+                find = self.map.get
+                dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
+            if self._pinned:
+                self._run_due()
+            if self._makes_do:
+                self._release()
         finally:
             lock.release()
-
-    def _turn(self, timeout: float | None, dispatch: Dispatch) -> None:
-        poller = self._poller or self._open()
-        if self._calls:
-            self._run_calls()
-        if self._mirror is not None:
-            self._read_map_again(self._mirror)
-        if self._polled:
-            self._ask_polled()
-        self._waiting = True
-        try:
-            if self._dirty:
-                self._update_dirty()
-            ready = poller.wait(self._patience(timeout))
-        finally:
-            self._waiting = False
-        if ready:
-            find = self.map.get
-            dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
-        if len(self._timers):
-            self._run_due()
-        if self._calls:
-            self._run_calls()
-        elif self._pinned and not self.busy:
-            self._unpin()
-        if self._makes_do:
-            self._release()
 
     def stray(self, fd: int) -> None:
         """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
@@ -287,22 +302,21 @@ class Loop:
                 self._polled.discard(fd)
 
     def _update_dirty(self) -> None:
-        dirty = self._dirty
-        for _ in range(len(dirty)):
-            fd = dirty.pop()
+        for fd in tuple(self._dirty):
+            self._dirty.discard(fd)
             channel = self.map.get(fd)
             if channel is not None:
                 self._adopt(fd, channel)
 
     def _adopt(self, fd: int, channel: Any) -> None:
-        cls = type(channel)
-        if hasattr(cls, "_loop") and channel._loop is not self:
+        if getattr(channel, "_loop", self) is not self:
             channel._loop = self
-        if traits_of(cls).tracked and not channel._untracked:
+        traits = traits_of(type(channel))
+        if traits.tracked and not channel._untracked:
             self._polled.discard(fd)
         else:
             self._polled.add(fd)
-        self._watch(fd, channel)
+        self._watch(fd, channel, traits)
 
     def _ask_polled(self) -> None:
         for fd in tuple(self._polled):
@@ -310,12 +324,16 @@ class Loop:
             if channel is None:
                 self._polled.discard(fd)
             elif fd not in self._dirty:
-                self._watch(fd, channel)
+                self._watch(fd, channel, traits_of(type(channel)))
 
-    def _watch(self, fd: int, channel: Any) -> None:
+    def _watch(self, fd: int, channel: Any, traits: Traits) -> None:
         """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
         try:
-            interest = interest_of(channel, traits_of(type(channel)))
+            self._asked = fd
+            try:
+                interest = interest_of(channel, traits)
+            finally:
+                self._asked = None
             poller = self._poller
             if self.map.get(fd) is not channel or poller is None:
                 return
@@ -331,13 +349,20 @@ class Loop:
                 self._forget(fd)
 
     def _run_due(self) -> None:
+        """Run what is due and what was asked from other threads, as far as there is any."""
         for timer in self._timers.due(self.now()):
             self._guarded(timer.callback, timer.arguments)
+        self._run_calls()
+        if not self.busy:
+            self._unpin()
+            if self.busy:  # Another thread was faster.
+                self._pin()
 
     def _run_calls(self) -> None:
         calls = self._calls
         for _ in range(len(calls)):
-            self._guarded(*calls.popleft())
+            if calls:  # A call that runs the loop itself has taken the others.
+                self._guarded(*calls.popleft())
 
     def _guarded(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         try:
@@ -388,6 +413,12 @@ def _leave_parents() -> None:
 
 if sys.platform != "win32":
     os.register_at_fork(after_in_child=_leave_parents)
+
+
+def _acquire(lock: Any, timeout: float | None) -> bool:
+    limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+    acquired: bool = lock.acquire(timeout=limit)
+    return acquired
 
 
 def contain(channel: Any) -> None:

@@ -14,14 +14,10 @@ _MISSING: Any = object()
 class ChannelMap(dict[int, Any]):
     """A dict of descriptor -> channel that reports its changes, so that its loop need not look for them."""
 
-    _loop: Loop | None = None
-
-    @property
-    def loop(self) -> Loop:
-        """The loop that waits for the channels of this map."""
-        if self._loop is None:
-            self._loop = Loop(self, tells=True)
-        return self._loop
+    def __init__(self, *others: Any, **named: Any) -> None:
+        super().__init__(*others, **named)
+        #: The loop that waits for the channels of this map.
+        self.loop = Loop(self, tells=True)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
         super().__setitem__(fd, channel)

@@ -16,8 +16,8 @@ Piece: TypeAlias = bytes | memoryview
 
 #: What one system call is offered at most, in bytes, unless a single chunk is larger.
 LARGEST_PIECE: Final = 262_144
-#: Chunks of at least this many bytes are sent as they are, since joining would copy them.
-_NOT_JOINED: Final = 65_536
+#: Chunks of at least this many bytes are sent as they are: joining them costs more than a system call.
+_NOT_JOINED: Final = 16_384
 
 
 class _Close:
@@ -72,6 +72,24 @@ class Outbox(deque[Any]):
                 return piece if limit is None else self._cut(piece, limit)
         return None
 
+    def take_pushed(self) -> bytes | None:
+        """Take all of a queue that holds nothing but pushed bytes, which no send has failed to take yet.
+
+        Items are taken one at a time: another thread may be appending.
+
+        Returns:
+            None, with the queue as it was, if it holds anything else or more than one system call should be
+            offered.
+        """
+        take = self.popleft
+        if len(self) == 1:
+            return take() if type(self[0]) is bytes else None
+        pieces = [take() for _ in range(len(self))]
+        if set(map(type, pieces)) == {bytes} and sum(map(len, pieces)) <= LARGEST_PIECE:
+            return b"".join(pieces)
+        super().extendleft(reversed(pieces))
+        return None
+
     def put_back(self, piece: Piece, sent: int) -> None:
         """Return what was not sent of a piece to the front of the queue, without a copy."""
         if sent < len(piece):
@@ -100,11 +118,17 @@ class Outbox(deque[Any]):
         return b"".join(pieces)
 
     def _join_produced(self, producer: Any, size: int) -> bytes:
+        """Ask for chunks until `size` bytes are together, or one comes that is not worth joining."""
         chunks, have = [], 0
         while have < size:
             chunk = self._ask(producer)
-            if not len(chunk):
+            if not chunk:
                 self._finish(producer)
+                break
+            if len(chunk) >= _NOT_JOINED:
+                if not chunks:
+                    return chunk
+                super().appendleft(chunk)
                 break
             chunks.append(chunk)
             have += len(chunk)

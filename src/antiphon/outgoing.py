@@ -9,7 +9,7 @@ from antiphon.errors import is_would_block
 from antiphon.interest import noticed
 from antiphon.loop import ESCAPING
 from antiphon.outbox import CLOSE, Outbox, ProducerFailed
-from antiphon.sizes import FIRST, LARGEST, AdaptiveSize
+from antiphon.sizes import ADAPTIVE, LARGEST
 
 __all__ = ["Outgoing"]
 
@@ -22,14 +22,14 @@ _append: Final = deque.append  # For our own pushes, of which the channel need n
 class Outgoing(dispatcher):
     """Queues output and sends it."""
 
-    ac_out_buffer_size: int = AdaptiveSize(FIRST)
+    ac_out_buffer_size: int = ADAPTIVE
     use_encoding: Any
     encoding: str
 
-    _outbox: Outbox | None = None
-    _foreign_fifo: Any = None
+    _outbox: Outbox | None
+    _foreign_fifo: Any
+    _writes: bool
     _deaf: bool
-    _writes = False
 
     # -- the queue -----------------------------------------------------------------------------------
 
@@ -85,7 +85,13 @@ class Outgoing(dispatcher):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}")
             data = bytes(data)
-        self._enqueue(data)
+        outbox = self._outbox
+        if outbox is None or self._foreign_fifo is not None:
+            self._enqueue(data)
+            return
+        _append(outbox, data)
+        if not self._cork:
+            self._do(self._flush)
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
@@ -136,33 +142,37 @@ class Outgoing(dispatcher):
         """Send as much of the queue as the system takes now, within the bounds of one event."""
         if self._foreign_fifo:
             self._take_over()
-        outbox = self._outbox
-        if not outbox or self._cork == SENDING:  # A producer may push.
+        outbox, cork = self._outbox, self._cork
+        if not outbox or cork == SENDING:  # A producer may push.
             return
-        cork, self._cork = self._cork, SENDING
+        self._cork = SENDING
         try:
-            self._send_pieces(outbox)
+            if self._established or self.connected:
+                fresh = None if self._writes else outbox.take_pushed()
+                if fresh is None or self.ac_out_buffer_size is not ADAPTIVE:
+                    self._send_pieces(outbox, fresh)
+                elif self._send_piece(outbox, fresh) and outbox:
+                    self._send_pieces(outbox, None)
         finally:
             self._cork = cork
-        self._note_output()
+        if bool(self._outbox) is not self._writes:
+            self._note_output()
 
-    def _send_pieces(self, outbox: Outbox) -> None:
+    def _send_pieces(self, outbox: Outbox, fresh: bytes | None) -> None:
+        """Send piece by piece, the way that takes everything into account."""
+        if fresh is not None:
+            outbox.put_back(fresh, 0)
         size = self.ac_out_buffer_size
-        limit = None if type(size) is AdaptiveSize else int(size)
+        limit = None if size is ADAPTIVE else int(size)
         for _ in range(_SENDS_PER_EVENT):
-            if not (outbox and self.connected):
-                return
             try:
                 piece = outbox.next_piece(size, limit)
             except ProducerFailed as failure:
                 self._producer_failed(failure.__cause__)
                 return
-            if piece is None:
-                return
             if piece is CLOSE:
                 self._hang_up()
-                return
-            if not self._send_piece(outbox, piece):
+            if piece is None or piece is CLOSE or not self._send_piece(outbox, piece) or not self.connected:
                 return
             size = min(2 * size, LARGEST)
 
@@ -175,7 +185,7 @@ class Outgoing(dispatcher):
             if not is_would_block(error):
                 self.handle_error()
         finally:
-            if self._outbox is outbox and sent < len(piece):
+            if sent != len(piece) and self._outbox is outbox:
                 outbox.put_back(piece, sent)
         return sent == len(piece)
 
@@ -194,14 +204,13 @@ class Outgoing(dispatcher):
         """Send what was pushed, through whatever `initiate_send` the program has."""
         if self._outbox or self._foreign_fifo:
             self.initiate_send()
-        self._note_output()
+            if bool(self._outbox) is not self._writes:
+                self._note_output()
 
     def _note_output(self) -> None:
         """Have the loop wait for the moment when more can be sent, if there is more."""
-        waiting = bool(self._outbox)
-        if waiting is not self._writes:
-            self._writes = waiting
-            self._state_changed()
+        self._writes = bool(self._outbox)
+        self._state_changed()
 
     def _discard_output(self) -> None:
         outbox, self._outbox = self._outbox, None

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 from antiphon.errors import is_network_error
-from antiphon.interest import unhandled
+from antiphon.interest import noticed, unhandled
 
 __all__ = ["Reporting", "compact_traceback"]
 
@@ -37,6 +37,14 @@ def compact_traceback() -> CompactTraceback:
 def _frames(trace: TracebackType) -> list[tuple[str, str, int]]:
     walked = traceback.walk_tb(trace)
     return [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in walked]
+
+
+def _name_of(channel: object) -> str:
+    """Its repr, which a program may have broken. No method: a channel that is a Thread has a `_name`."""
+    try:
+        return repr(channel)
+    except Exception:
+        return f"<__repr__(self) failed for object at {id(channel):#x}>"
 
 
 class Reporting:
@@ -82,21 +90,15 @@ class Reporting:
         if self._has_own_log_info():
             _, kind, error, frames = compact_traceback()
             self.log_info(
-                f"uncaptured python exception, closing channel {self._name()} ({kind}:{error} {frames})", "error"
+                f"uncaptured python exception, closing channel {_name_of(self)} ({kind}:{error} {frames})", "error"
             )
         elif is_network_error(error):
-            _log.info("%s: %s", self._name(), error)
+            _log.info("%s: %s", _name_of(self), error)
         else:
-            _log.error("uncaught exception in %s", self._name(), exc_info=error)
+            _log.error("uncaught exception in %s", _name_of(self), exc_info=error)
 
     def _has_own_log_info(self) -> bool:
         return getattr(self.log_info, "__func__", None) is not _default_log_info
-
-    def _name(self) -> str:
-        try:
-            return repr(self)
-        except Exception:
-            return f"<__repr__(self) failed for object at {id(self):#x}>"
 
     def _unhandled(self, event: str) -> None:
         """Tell of an event that the program has no handler for."""
@@ -105,18 +107,20 @@ class Reporting:
             self.log_info(message, "warning")
         elif (type(self), event) not in _warned:
             _warned.add((type(self), event))
-            _log.info("%s: %s; said once for its class", self._name(), message)
+            _log.info("%s: %s; said once for its class", _name_of(self), message)
 
     @unhandled
     def handle_read(self) -> None:
         """Called when the channel can be read from. Meant to be overridden."""
         self._unhandled("read")
 
+    @noticed
     @unhandled
     def handle_write(self) -> None:
         """Called when the channel can be written to. Meant to be overridden."""
         self._unhandled("write")
 
+    @noticed
     @unhandled
     def handle_expt(self) -> None:
         """Called when out-of-band data has arrived. Meant to be overridden."""

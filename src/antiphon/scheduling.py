@@ -14,7 +14,7 @@ class Scheduling:
     """What a channel has its loop do later."""
 
     _map: Any
-    _loop: Loop | None = None
+    _loop: Loop | None
     _timers: set[Timer] | None = None
 
     def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Timer:

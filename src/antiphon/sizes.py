@@ -2,15 +2,16 @@
 
 from typing import Final
 
-__all__ = ["FIRST", "LARGEST", "AdaptiveSize", "adapted"]
+__all__ = ["ADAPTIVE", "FIRST", "LARGEST", "adapted"]
 
 #: Bytes: where an adaptive size starts, and the most that it grows to.
 FIRST: Final = 4096
 LARGEST: Final = 262_144
 
 
-class AdaptiveSize(int):
-    """A buffer size that nobody has set: a number of bytes like any other, but only a start."""
+#: The value of a buffer size that nobody has set. An object of its own, told by identity: 4096 written
+#: anywhere else is somebody's wish.
+ADAPTIVE: Final = int("4096")
 
 
 def adapted(size: int, used: int) -> int:

@@ -6,6 +6,7 @@ standard library and what the path gives it as `asyncore` and `asynchat`.
     python run_suite.py SUITE RESULT.json
 """
 
+import faulthandler
 import importlib.util
 import json
 import sys
@@ -15,6 +16,9 @@ from types import ModuleType
 from typing import Any
 
 NAMES = ("asyncore", "asynchat")
+
+#: Seconds after which a suite that hangs is ended, with what each of its threads is doing on standard error.
+PATIENCE = 150
 
 
 class Outcomes(unittest.TestResult):
@@ -93,4 +97,5 @@ def run(target: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
     Path(sys.argv[2]).write_text(json.dumps(run(sys.argv[1])))

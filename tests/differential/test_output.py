@@ -141,13 +141,13 @@ def discarded(modules: Modules) -> Trace:
         channel = chat_class(modules)(near, channels)
         channel.set_terminator(b"ab")
         channel.incoming.append(b"kept by the program")
+        far.sendall(b"a")
+        channel.handle_read()
         channel.connected = False
         channel.push(b"never sent")
         channel.push_with_producer(Producer([b"never asked for"]))
-        channel.connected = True
-        far.sendall(b"a")
-        channel.handle_read()
         channel.discard_buffers()
+        channel.connected = True
         state = (bytes(channel.ac_in_buffer), list(channel.incoming), list(channel.producer_fifo))
         TURNS["poll2"](modules, channels)
         take(far, wire)

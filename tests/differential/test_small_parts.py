@@ -28,9 +28,12 @@ def test_find_prefix_at_end(haystack: str, needle: str, as_bytes: bool) -> None:
 
 
 def all_pieces(modules: Modules, data: Any, size: int) -> list[Any]:
-    """What a simple_producer yields, to the empty piece and one beyond it."""
+    """What a simple_producer yields before an empty piece ends it."""
     producer = modules.asynchat.simple_producer(data, size)
-    return [producer.more() for _ in range(len(data) // size + 3)]
+    pieces = []
+    while piece := producer.more():
+        pieces.append(piece)
+    return [*pieces, len(producer.more())]
 
 
 @DIFFERENTIAL

@@ -65,8 +65,8 @@ class Reaction(NamedTuple):
     """What a channel does inside of a callback.
 
     Attributes:
-        method: of the channel, or "raise".
-        arguments: its arguments.
+        method: of the channel, or "produce", or "raise".
+        arguments: its arguments; with a second one, "raise" closes the channel.
     """
 
     method: str
@@ -104,8 +104,7 @@ def chat_class(modules: Modules) -> Any:
             self.trace: Trace = []
             self.to_found: list[Reaction] = []
             self.to_data: list[Reaction] = []
-            self.in_message = False
-            self.over = False
+            self.in_message = self.fatal = self.over = self.notes_all = False
 
         def collect_incoming_data(self, data: bytes) -> None:
             if self.over:
@@ -125,13 +124,14 @@ def chat_class(modules: Modules) -> Any:
         def react(self, reactions: list[Reaction]) -> None:
             method, arguments = reaction = reactions.pop(0) if reactions else NOTHING
             if method == "raise":
+                self.fatal = len(arguments) > 1
                 raise LookupError(*arguments)
             if method == "produce":
                 self.push_with_producer(Producer(*arguments))
             elif reaction is not NOTHING:
                 getattr(self, method)(*arguments)
             # What the old modules still deliver then is a deliberate difference.
-            self.over = self.over or reaction.ends
+            self.over = self.over or (reaction.ends and not self.notes_all)
 
         def handle_close(self) -> None:
             self.trace.append(("close",))
@@ -139,6 +139,8 @@ def chat_class(modules: Modules) -> Any:
 
         def handle_error(self) -> None:
             self.trace.append(("error", type(sys.exc_info()[1]).__name__))
+            if self.fatal:
+                self.close()
 
     return Chat
 

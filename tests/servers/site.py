@@ -54,16 +54,6 @@ class Client:
                 return
         raise AssertionError(f"the server does not read; {len(view)} bytes are left")
 
-    def offer(self, data: bytes, turns: int) -> int:
-        """Send as much of `data` as the server takes within `turns`; the number of bytes."""
-        sent = 0
-        for _ in range(turns):
-            try:
-                sent += self.socket.send(data[sent:])
-            except BlockingIOError:
-                self.site.turn(0)
-        return sent
-
     def receive(self) -> bool:
         """Take what has arrived; whether the connection stands."""
         try:
@@ -169,7 +159,8 @@ def answers(received: bytes, methods: Iterable[str] = ()) -> list[Answer]:
         received: all that came.
         methods: of the requests, as far as they are not GET.
     """
-    source, wanted, found = _Received(received), list(methods), []
+    source, wanted = _Received(received), list(methods)
+    found: list[Answer] = []
     while source.tell() < len(received):
         response = HTTPResponse(source, method=wanted[len(found)] if len(found) < len(wanted) else "GET")  # type: ignore[arg-type] # has all that is used of a socket
         response.begin()

@@ -191,6 +191,7 @@ class TestSpecialFiles:
         assert "inner" in listing(directory.respond(request("/folder/")))
 
     def test_a_fifo_is_neither_served_nor_listed(self, directory: Directory, root: Path) -> None:
+        assert sys.platform != "win32"
         os.mkfifo(root / "fifo")
         assert directory.respond(request("/fifo")).status == 404
         assert "fifo" not in listing(directory.respond(request("/")))
@@ -201,6 +202,7 @@ class TestSpecialFiles:
     def test_a_fifo_put_in_the_place_of_a_file_is_not_waited_for(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        assert sys.platform != "win32"
         os.mkfifo(root / "fifo")
         directory = Directory(root)
         monkeypatch.setattr(directory, "locate", lambda segments: str(root / "fifo"))

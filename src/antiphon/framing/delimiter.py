@@ -61,10 +61,11 @@ def resume(delimiter: bytes, held: int, data: bytes) -> Resumed:
     Resumed(released=1, used=0, held=0)
     """
     missing = len(delimiter) - held
-    if data.startswith(delimiter[held:]):
+    if len(data) < missing:  # Asked this way round, little data costs no copy of a long delimiter.
+        if delimiter.startswith(data, held):
+            return Resumed(0, 0, held + len(data))
+    elif data.startswith(delimiter[held:]):
         return Resumed(0, missing, 0)
-    if len(data) < missing and delimiter.startswith(data, held):
-        return Resumed(0, 0, held + len(data))
     failure, matched = _failure_table(delimiter), held
     for used, byte in enumerate(data, 1):
         matched = _step(delimiter, failure, matched, byte)

@@ -1,0 +1,194 @@
+"""The deliberate differences: what the old modules do, what ours do instead, and why."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from differential.traces import TURNS, Reaction, Trace, chat_class, connected_pair
+from faults.originals import Modules, ours, the_originals
+
+
+class Difference(NamedTuple):
+    """A deliberate difference.
+
+    Attributes:
+        reason: why it is right.
+        scene: what shows it.
+        original: what happens in it with the old modules.
+        wanted: what happens with ours.
+    """
+
+    reason: str
+    scene: Callable[[Modules], object]
+    original: object
+    wanted: object
+
+
+def conversation(modules: Modules, pieces: list[bytes], terminator: Any, **reactions: list[Reaction]) -> Trace:
+    """What a channel notes that gets `pieces`; it ignores nothing, and goes on after errors."""
+    channels: dict[int, Any] = {}
+    with connected_pair() as (near, far):
+        channel = chat_class(modules)(near, channels)
+        channel.set_terminator(terminator)
+        for name, wanted in reactions.items():
+            setattr(channel, name, wanted)
+        channel.notes_all = True
+        for piece in pieces:
+            far.sendall(piece)
+            for _ in range(3):
+                TURNS["loop"](modules, channels)
+        channel.close()
+        trace: Trace = channel.trace
+        return trace
+
+
+def lines_after_close_when_done(modules: Modules) -> object:
+    return conversation(modules, [b"one\ntwo\n"], b"\n", to_found=[Reaction("close_when_done")])
+
+
+def lines_after_close(modules: Modules) -> object:
+    return conversation(modules, [b"one\ntwo\n"], b"\n", to_found=[Reaction("close")])
+
+
+def a_terminator_set_while_the_last_counted_bytes_are_collected(modules: Modules) -> object:
+    return conversation(modules, [b"one", b"two\n"], 3, to_data=[Reaction("set_terminator", (b"\n",))])
+
+
+def a_terminator_set_while_counted_bytes_are_collected(modules: Modules) -> object:
+    return conversation(modules, [b"on", b"two\n"], 3, to_data=[Reaction("set_terminator", (b"\n",))])
+
+
+def closing_after_close(modules: Modules) -> object:
+    channel = modules.asyncore.dispatcher(map={})
+    channel.create_socket()
+    channel.close()
+    return channel.closing
+
+
+def events_after_the_peer_hung_up(modules: Modules) -> object:
+    """With poll(2) flags, whose hang-up comes together with readiness to read and write."""
+    channels: dict[int, Any] = {}
+    calls: list[str] = []
+
+    class Noting(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
+        def handle_read(self) -> None:
+            calls.append(f"read {self.recv(9)!r}")
+
+        def handle_write(self) -> None:
+            calls.append("write")
+
+        def handle_close(self) -> None:
+            calls.append("close")
+            self.close()
+
+    with connected_pair() as (near, far):
+        Noting(near, channels)
+        far.close()
+        TURNS["poll2"](modules, channels)
+    return calls
+
+
+def calls_of_handle_close_that_does_not_close(modules: Modules) -> object:
+    channels: dict[int, Any] = {}
+    calls: list[str] = []
+
+    class Careless(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
+        def handle_read(self) -> None:
+            self.recv(9)
+
+        def writable(self) -> bool:
+            return False
+
+        def handle_close(self) -> None:
+            calls.append("close")
+
+    with connected_pair() as (near, far):
+        channel = Careless(near, channels)
+        far.close()
+        for _ in range(3):
+            TURNS["loop"](modules, channels)
+        channel.close()
+    return len(calls)
+
+
+def turns_for_a_write_that_nobody_handles(modules: Modules) -> object:
+    """A dispatcher without a handle_write of its own, which overrides no predicate either."""
+    channels: dict[int, Any] = {}
+    told: list[str] = []
+
+    class Reading(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
+        def handle_read(self) -> None:
+            self.recv(9)
+
+        def log_info(self, message: str, type: str = "info") -> None:  # noqa: A002
+            told.append(message)
+
+    with connected_pair() as (near, _):
+        channel = Reading(near, channels)
+        for _ in range(3):
+            TURNS["loop"](modules, channels)
+        channel.close()
+    return told
+
+
+DIFFERENCES: Final[dict[str, Difference]] = {
+    "nothing is delivered after close()": Difference(
+        "A channel that has decided to close must not carry out what was pipelined behind the decision.",
+        lines_after_close,
+        [("data", b"one"), ("found", b"\n"), ("data", b"two"), ("found", b"\n")],
+        [("data", b"one"), ("found", b"\n")],
+    ),
+    "nothing is delivered after close_when_done()": Difference(
+        "The same, for a channel that has still something to send before it closes.",
+        lines_after_close_when_done,
+        [("data", b"one"), ("found", b"\n"), ("data", b"two"), ("found", b"\n"), ("close",)],
+        [("data", b"one"), ("found", b"\n"), ("close",)],
+    ),
+    "a terminator set while the last counted bytes are collected holds": Difference(
+        "Both callbacks may set the terminator; the old module overwrites it with 0.",
+        a_terminator_set_while_the_last_counted_bytes_are_collected,
+        [("data", b"one"), ("found", 0), ("data", b"two\n")],
+        [("data", b"one"), ("found", b"\n"), ("data", b"two"), ("found", b"\n")],
+    ),
+    "a terminator set while counted bytes are collected holds": Difference(
+        "Both callbacks may set the terminator; the old module then subtracts from it, whatever it is.",
+        a_terminator_set_while_counted_bytes_are_collected,
+        [("data", b"on"), ("error", "TypeError"), ("data", b"two"), ("found", b"\n")],
+        [("data", b"ontwo"), ("found", b"\n")],
+    ),
+    "closing is set by close()": Difference(
+        "The attribute is there for that; the old module never sets it.",
+        closing_after_close,
+        False,
+        True,
+    ),
+    "no handler of a closed channel is called": Difference(
+        "Its descriptor may already be another channel's.",
+        events_after_the_peer_hung_up,
+        ["close", "read b''", "write", "close"],
+        ["close", "read b''"],
+    ),
+    "handle_close is called once": Difference(
+        "A connection ends once; the old modules repeat it for ever, as fast as they can.",
+        calls_of_handle_close_that_does_not_close,
+        3,
+        1,
+    ),
+    "a channel without a handle_write of its own is not woken to write": Difference(
+        "The event would reach nobody, and a connected socket is nearly always writable.",
+        turns_for_a_write_that_nobody_handles,
+        ["unhandled write event"] * 3,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES.values(), ids=DIFFERENCES)
+def test_the_old_modules_do_otherwise(difference: Difference) -> None:
+    assert difference.scene(the_originals()) == difference.original
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES.values(), ids=DIFFERENCES)
+def test_antiphon_does_as_is_said(difference: Difference) -> None:
+    assert difference.scene(ours()) == difference.wanted
