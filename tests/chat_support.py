@@ -196,10 +196,12 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def fed(channel: C, *pieces: bytes) -> C:
-    """The channel, after it has read each of the pieces in an event of its own."""
+    """The channel, after it has read each of the pieces in an event of its own, or more if it is a large one."""
+    sock = channel._socket
     for piece in pieces:
-        channel._socket.script.append(piece)
-        channel.handle_read_event()
+        sock.script.append(piece)
+        while sock.script and not sock.closed:
+            channel.handle_read_event()
     return channel
 
 
@@ -217,16 +219,15 @@ def received(peer: socket.socket, size: int = 1 << 20) -> bytes:
     return b"".join(pieces)
 
 
-def transferred(channel: async_chat, peer: socket.socket, turns: int = 2000) -> bytes:
-    """All that `peer` receives while the loop goes round until nothing more comes."""
-    pieces = []
-    for _ in range(turns):
-        turn(channel._map)
+def transferred(channel: async_chat, peer: socket.socket, size: int) -> bytes:
+    """What `peer` receives while the loop goes round until it is `size` bytes, or nothing more comes."""
+    data, idle = bytearray(), 0
+    while len(data) < size and idle < 200:
+        asyncore.loop(0.01 if idle else 0, map=channel._map, count=1)
         piece = received(peer, 65536)
-        pieces.append(piece)
-        if not piece:
-            break
-    return b"".join(pieces)
+        data += piece
+        idle = 0 if piece else idle + 1
+    return bytes(data)
 
 
 def once(action: Callable[[], object]) -> Callable[[bytes], None]:

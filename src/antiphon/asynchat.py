@@ -46,11 +46,11 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         channel._deaf = channel._writes = False
         return channel
 
-    def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.incoming = []
         asyncore.dispatcher.__init__(self, sock, map)
 
-    def set_socket(self, sock: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def set_socket(self, sock: Any, map: Any = None) -> None:
         """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
         self._deaf = False
         super().set_socket(sock, map)
@@ -81,7 +81,6 @@ class simple_producer:  # noqa: N801 (the name that programs use)
     """A producer that yields `data` in pieces of `buffer_size` bytes.
 
     Attributes:
-        data: what is left.
         buffer_size: bytes a call.
     """
 
@@ -91,6 +90,7 @@ class simple_producer:  # noqa: N801 (the name that programs use)
 
     @property
     def data(self) -> Any:
+        """What is left."""
         return self._source[self._position :]
 
     def more(self) -> Any:

@@ -7,18 +7,18 @@ calls their handlers until the map is empty.
 import errno
 import os
 import select
-import socket
-from collections.abc import Callable
+from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
 from antiphon.descriptor import file_wrapper
 from antiphon.endpoint import DELIVERING, Endpoint, strerror
-from antiphon.errors import WouldBlock, is_would_block
+from antiphon.errors import WouldBlock
+from antiphon.events import TROUBLE, failed, handle_each, lost
 from antiphon.interest import noticed
-from antiphon.loop import ESCAPING, Batch, ExitNow, Loop, contain
+from antiphon.loop import ESCAPING, Batch, ExitNow, Loop
 from antiphon.maps import ChannelMap, loop_of
-from antiphon.pollers.base import ERROR, HANGUP, INVALID, READ, URGENT, WRITE
 from antiphon.outbox import Outbox
+from antiphon.pollers.base import READ, URGENT, WRITE
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
 
@@ -53,7 +53,6 @@ _DISCONNECTED: frozenset[int] = frozenset(
     }
 )
 _reraised_exceptions: Final = ESCAPING
-_TROUBLE: Final = ERROR | HANGUP | INVALID
 _strerror = strerror
 
 #: The map of every channel that was given no other.  Programs read it, change it, and replace it.
@@ -70,7 +69,7 @@ def read(obj: Any) -> None:
     except _reraised_exceptions:
         raise
     except Exception as error:
-        _failed(obj, error)
+        failed(obj, error)
 
 
 def write(obj: Any) -> None:
@@ -80,7 +79,7 @@ def write(obj: Any) -> None:
     except _reraised_exceptions:
         raise
     except Exception as error:
-        _failed(obj, error)
+        failed(obj, error)
 
 
 def _exception(obj: Any) -> None:
@@ -89,7 +88,7 @@ def _exception(obj: Any) -> None:
     except _reraised_exceptions:
         raise
     except Exception as error:
-        _failed(obj, error)
+        failed(obj, error)
 
 
 def readwrite(obj: Any, flags: int) -> None:
@@ -102,56 +101,16 @@ def readwrite(obj: Any, flags: int) -> None:
         if flags == READ:
             obj.handle_read_event()
         else:
-            _handle_each(obj, flags)
+            handle_each(obj, flags)
     except _reraised_exceptions:
         raise
     except OSError as error:
         if error.errno in _DISCONNECTED:
-            _lost(obj)
+            lost(obj)
         else:
-            _failed(obj, error)
+            failed(obj, error)
     except Exception as error:
-        _failed(obj, error)
-
-
-def _handle_each(obj: Any, flags: int) -> None:
-    opened = _opened(obj)
-    for bits, handle in _HANDLERS:
-        if flags & bits:
-            handle(obj)
-            if _opened(obj) != opened:
-                return
-
-
-def _opened(obj: Any) -> tuple[int | None, int]:
-    """What changes when `obj` is closed, and again when it is opened anew with the same descriptor."""
-    return getattr(obj, "_fileno", None), id(getattr(obj, "_socket", None))
-
-
-def _ended(obj: Any) -> None:
-    getattr(obj, "_hang_up", obj.handle_close)()
-
-
-def _lost(obj: Any) -> None:
-    try:
-        _ended(obj)
-    except _reraised_exceptions:
-        raise
-    except Exception as error:
-        _failed(obj, error)
-
-
-def _failed(obj: Any, error: Exception) -> None:
-    if not is_would_block(error):
-        contain(obj)
-
-
-_HANDLERS: Final[tuple[tuple[int, Callable[[Any], None]], ...]] = (
-    (READ, lambda obj: obj.handle_read_event()),
-    (WRITE, lambda obj: obj.handle_write_event()),
-    (URGENT, lambda obj: obj.handle_expt_event()),
-    (_TROUBLE, _ended),
-)
+        failed(obj, error)
 
 
 # -- one turn, and many ------------------------------------------------------------------------------------
@@ -173,9 +132,9 @@ def _dispatch(turning: Loop, batch: Batch) -> None:
 
 def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
     reads = turning.waits_for(fd) & READ
-    if flags & READ or (reads and flags & _TROUBLE):
+    if flags & READ or (reads and flags & TROUBLE):
         read(channel)
-    if turning.has(fd, channel) and (flags & WRITE or (flags & _TROUBLE and not reads)):
+    if turning.has(fd, channel) and (flags & WRITE or (flags & TROUBLE and not reads)):
         write(channel)
     if turning.has(fd, channel) and flags & URGENT:
         _exception(channel)
@@ -197,12 +156,12 @@ def _dispatch_flags(turning: Loop, batch: Batch) -> None:
         elif flags == READ:
             readwrite(channel, READ)
         else:
-            readwrite(channel, flags & ~_TROUBLE if flags & READ else flags)
+            readwrite(channel, flags & ~TROUBLE if flags & READ else flags)
             if find(fd) is channel:
                 turning.changed(fd)
 
 
-def poll(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (callers name it)
+def poll(timeout: float | None = 0.0, map: Any = None) -> None:
     """Wait once for the channels of a map, and have them handle what is ready.
 
     Args:
@@ -215,7 +174,7 @@ def poll(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (c
         turning.turn(timeout, _dispatch)
 
 
-def poll2(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (callers name it)
+def poll2(timeout: float | None = 0.0, map: Any = None) -> None:
     """As `poll`, but calls `readwrite` with the bits of poll(2), as `loop(use_poll=True)` does."""
     channels = socket_map if map is None else map
     turning = loop_of(channels)
@@ -226,7 +185,7 @@ def poll2(timeout: float | None = 0.0, map: Any = None) -> None:  # noqa: A002 (
 poll3 = poll2
 
 
-def get_loop(map: Any = None) -> Loop:  # noqa: A002 (as everywhere in this module)
+def get_loop(map: Any = None) -> Loop:
     """The loop of a map (`socket_map` if None): its timers, and how other threads reach it."""
     return loop_of(socket_map if map is None else map)
 
@@ -234,7 +193,7 @@ def get_loop(map: Any = None) -> Loop:  # noqa: A002 (as everywhere in this modu
 def loop(
     timeout: float | None = 30.0,
     use_poll: bool = False,
-    map: Any = None,  # noqa: A002 (callers name it)
+    map: Any = None,
     count: int | None = None,
 ) -> None:
     """Have the channels of a map handle what happens to them until none is left.
@@ -254,7 +213,7 @@ def loop(
             count -= 1
 
 
-def close_all(map: Any = None, ignore_all: bool = False) -> None:  # noqa: A002 (callers name it)
+def close_all(map: Any = None, ignore_all: bool = False) -> None:
     """Close every channel of a map (`socket_map` if None) and empty it.
 
     Args:
@@ -289,7 +248,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
     _map: Any
     _loop: Loop | None = None
 
-    def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
         self._map = socket_map if map is None else map
         self._fileno = None
         if sock is None:
@@ -314,7 +273,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     # -- the map -------------------------------------------------------------------------------------
 
-    def add_channel(self, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def add_channel(self, map: Any = None) -> None:
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
         channels[self._fileno] = self
@@ -322,7 +281,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         if not joined.is_told:
             joined.added(self._fileno)
 
-    def del_channel(self, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def del_channel(self, map: Any = None) -> None:
         """Leave `map`, or the channel's own. The socket stays open."""
         fd, left = self._fileno, self._loop
         channels = self._map if map is None else map
@@ -332,7 +291,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             left.left(fd, self)
         self._fileno = self._loop = None
 
-    def set_socket(self, sock: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+    def set_socket(self, sock: Any, map: Any = None) -> None:
         """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
         self.socket = sock
         self._fileno = sock.fileno()
@@ -403,8 +362,8 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         self.del_channel()
         if self._loop is not None and fd is not None:  # del_channel is overridden.
             self._loop.left(fd, self)
-        if self._established:
-            self.connected = False
+        if self._established:  # It has left the map: there is nobody to tell.
+            self._connected = self._established = False
         else:
             self.connected = self.connecting = self.accepting = False
         if self._timers is not None:
@@ -418,20 +377,6 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             except OSError as error:
                 if error.errno not in (errno.ENOTCONN, errno.EBADF):
                     raise
-
-    # -- events --------------------------------------------------------------------------------------
-
-    @noticed
-    def handle_expt_event(self) -> None:
-        """Called by the loop when out-of-band data has arrived or an error is pending."""
-        if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._hang_up()
-        else:
-            self.handle_expt()
-
-    def handle_accept(self) -> None:
-        """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
-        self._queue().take(self.handle_accepted)
 
 
 class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs subclass)
@@ -496,7 +441,7 @@ if os.name == "posix":
             map: where the channel lives; `socket_map` if None.
         """
 
-        def __init__(self, fd: Any, map: Any = None) -> None:  # noqa: A002 (callers name it)
+        def __init__(self, fd: Any, map: Any = None) -> None:
             dispatcher.__init__(self, None, map)
             self.connected = True
             descriptor: int = fd if isinstance(fd, int) else fd.fileno()

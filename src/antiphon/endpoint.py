@@ -94,14 +94,16 @@ class Endpoint(Reporting):
 
     def _start_afresh(self) -> None:
         """Forget what became of the sockets before this one."""
-        self.closing = self._hung_up = self._paused = self._accept_failed = False
-        self._backlog = None
+        self._hung_up = False
+        if self.closing or self._backlog is not None:
+            self.closing = self._paused = self._accept_failed = False
+            self._backlog = None
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
         raise NotImplementedError
 
-    def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:  # noqa: A002
+    def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
         """Make a non-blocking socket and use it."""
         self.family_and_type = family, type
         sock = socket.socket(family, type)
@@ -206,10 +208,26 @@ class Endpoint(Reporting):
             self.connected = True
             self.connecting = False
 
+    @noticed
+    def handle_expt_event(self) -> None:
+        """Called by the loop when out-of-band data has arrived or an error is pending."""
+        if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._hang_up()
+        else:
+            self.handle_expt()
+
+    def handle_accept(self) -> None:
+        """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
+        self._queue().take(self.handle_accepted)
+
     # The last of the class, since it hides the module of that name from the definitions that follow it.
     @property
     def socket(self) -> Any:
-        if self._cork == DELIVERING:  # What was pushed before the socket is used leaves before that.
+        """The socket, or whatever is used as one.
+
+        Assign another at any time; None for none. Either way, what was pushed before leaves first.
+        """
+        if self._cork == DELIVERING:
             self._flush()
         return self._socket
 

@@ -29,11 +29,11 @@ class AntiphonError(Exception):
     """The base of the exceptions that only antiphon raises."""
 
 
-class PollerUnavailable(AntiphonError, ValueError):
+class PollerUnavailable(AntiphonError, ValueError):  # noqa: N818 (as BlockingIOError has none either)
     """The poller that was asked for does not exist on this system."""
 
 
-class WouldBlock(BlockingIOError):
+class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)
     """A channel's own socket had no bytes to give: no event, and no error.
 
     A handler may let it escape; the loop then goes on as if nothing had happened.

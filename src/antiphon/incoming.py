@@ -7,11 +7,11 @@ told by `_batch` instead; `_delimiter[:_held]` was received too, and may be the 
 
 from typing import Any, Final, TypeAlias
 
-from antiphon.outgoing import Outgoing
 from antiphon.endpoint import DELIVERING
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
+from antiphon.outgoing import Outgoing
 from antiphon.sizes import ADAPTIVE, FIRST, adapted
 
 __all__ = ["Incoming"]
@@ -184,7 +184,7 @@ class Incoming(Outgoing):
         if self._held:
             self._resume(data)
         last, window = None, _FIRST_WINDOW
-        while (data := self._data) is not None:  # type: ignore[assignment] # the condition excludes None
+        while (data := self._data) is not None:
             position = self._position
             if position >= len(data):
                 self._data = None
@@ -300,5 +300,5 @@ class Incoming(Outgoing):
 def _position_in(batch: Batch) -> int:
     """The position in the data of the next message of a batch."""
     terminator, messages, iterator, end = batch
-    left = iterator.__length_hint__()
+    left: int = iterator.__length_hint__()
     return end - left * len(terminator) - sum(map(len, messages[len(messages) - left :]))

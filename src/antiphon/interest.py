@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from antiphon.pollers.base import READ, URGENT, WRITE
 
-__all__ = ["Traits", "interest_of", "noticed", "traits_of", "unhandled", "watched"]
+__all__ = ["Traits", "interest_of", "noticed", "tracked_interest", "traits_of", "unhandled", "watched"]
 
 
 class watched:  # noqa: N801 (used like `property`)
@@ -94,14 +94,18 @@ class Traits(NamedTuple):
 
 
 _traits: WeakKeyDictionary[type, Traits] = WeakKeyDictionary()
+#: What was asked for last, since channels of one class tend to come together.
+_latest: tuple[type, Traits | None] = (object, None)
 
 
 def traits_of(cls: type) -> Traits:
     """The traits of a class, found out once and again if its predicates were replaced."""
-    traits = _traits.get(cls)
+    global _latest  # noqa: PLW0603 (one slot of memory)
+    traits = _latest[1] if _latest[0] is cls else _traits.get(cls)
     readable, writable = getattr(cls, "readable", None), getattr(cls, "writable", None)
     if traits is None or traits.readable is not readable or traits.writable is not writable:
         _traits[cls] = traits = _find_out(cls, readable, writable)
+    _latest = cls, traits
     return traits
 
 
@@ -135,19 +139,17 @@ def interest_of(channel: Any, traits: Traits) -> int:
 
     Asks its `readable()` and `writable()` once each, in this order.
     """
-    if traits.tracked and not channel._untracked:
-        return _tracked_interest(channel, traits)
     interest = 0
     everything = getattr(channel, "_untracked", True)
     if channel.readable() and not getattr(channel, "_hung_up", False):
         interest = READ | URGENT if everything else traits.read
-    if channel.writable() and not getattr(channel, "accepting", False):
-        if everything or traits.writes or not channel.connected:
-            interest |= WRITE
+    writes = channel.writable() and not getattr(channel, "accepting", False)
+    if writes and (everything or traits.writes or not channel.connected):
+        interest |= WRITE
     return 0 if getattr(channel, "_paused", False) else interest
 
 
-def _tracked_interest(channel: Any, traits: Traits) -> int:
+def tracked_interest(channel: Any, traits: Traits) -> int:
     """The same for a channel whose predicates and states are our own."""
     if channel._paused:
         return 0

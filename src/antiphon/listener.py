@@ -17,10 +17,21 @@ EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.E
 #: The connection died before it was accepted, or its network did: accept(2) says to try again.
 PEER_GONE: Final = frozenset(
     number
-    for name in (
-        "EAGAIN EWOULDBLOCK EINTR ECONNABORTED EPROTO EPERM ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET "
-        "EHOSTUNREACH EOPNOTSUPP ENETUNREACH"
-    ).split()
+    for name in [
+        "EAGAIN",
+        "EWOULDBLOCK",
+        "EINTR",
+        "ECONNABORTED",
+        "EPROTO",
+        "EPERM",
+        "ENETDOWN",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+        "ENETUNREACH",
+    ]
     if (number := getattr(errno, name, None)) is not None
 )
 

@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
-from antiphon.interest import Traits, interest_of, traits_of
+from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.pollers.base import READ, Poller
 from antiphon.timers import Timer, Timers
@@ -59,7 +59,7 @@ class Loop:
 
     def __init__(
         self,
-        channels: Mapping[int, Any],
+        channels: MutableMapping[Any, Any],
         *,
         tells: bool = False,
         make_poller: Callable[[], Poller] = pollers.make,
@@ -82,13 +82,13 @@ class Loop:
         self._waiting = False
         self._pinned = self._makes_do = False
         self._lock = threading.RLock()
-        self._asked: int | None = None
-        self._thread = 0
+        self._asked: tuple[int, int] | None = None
         _all_loops.add(self)
 
     def __repr__(self) -> str:
         kind = self._poller.name if self._poller else "idle"
-        return f"<antiphon.loop.Loop {kind} channels={len(self.map)} timers={len(self._timers)} at {id(self):#x}>"
+        counts = f"channels={len(self.map)} timers={len(self._timers)}"
+        return f"<antiphon.loop.Loop {kind} {counts} at {id(self):#x}>"
 
     # -- what the map and its channels report --------------------------------------------------------
 
@@ -113,7 +113,7 @@ class Loop:
     def changed(self, fd: int | None) -> None:
         """The channel of `fd` may wait for something else than before.  Any thread may say so."""
         if fd is not None:
-            if fd == self._asked and threading.get_ident() == self._thread:
+            if self._asked is not None and self._asked == (fd, threading.get_ident()):
                 return  # A predicate that changes its own channel has the change in its answer.
             self._dirty.add(fd)
             if self._waiting:
@@ -187,7 +187,9 @@ class Loop:
         """Call `callback(*arguments)` every `interval` seconds (more than 0), first after one interval."""
         return self._timer(self.now() + interval, callback, arguments, interval=interval, group=group)
 
-    def _timer(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any) -> Timer:
+    def _timer(
+        self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any
+    ) -> Timer:
         timer = self._timers.prepare(when, callback, arguments, **how)
         if how.get("group") is not None:  # Also while it waits to be started by the loop's thread.
             how["group"].add(timer)
@@ -225,9 +227,11 @@ class Loop:
         if not lock.acquire(blocking=False) and not _acquire(lock, timeout):
             return
         try:
-            poller = self._poller or self._open()
             if self._calls:
                 self._run_calls()
+            if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
+                return
+            poller = self._poller or self._open()
             if self._mirror is not None:
                 self._read_map_again(self._mirror)
             if self._polled:
@@ -240,14 +244,23 @@ class Loop:
             finally:
                 self._waiting = False
             if ready:
-                find = self.map.get
-                dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
+                self._hand_over(ready, dispatch)
             if self._pinned:
                 self._run_due()
             if self._makes_do:
                 self._release()
         finally:
             lock.release()
+
+    def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
+        find = self.map.get
+        around, self.stale = self.stale, set()
+        try:
+            dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
+        finally:
+            if around is not None:  # A handler runs the loop, in the middle of its own batch.
+                around |= self.stale
+            self.stale = around
 
     def stray(self, fd: int) -> None:
         """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
@@ -312,10 +325,10 @@ class Loop:
         if getattr(channel, "_loop", self) is not self:
             channel._loop = self
         traits = traits_of(type(channel))
-        if traits.tracked and not channel._untracked:
-            self._polled.discard(fd)
-        else:
+        if not traits.tracked or channel._untracked:
             self._polled.add(fd)
+        elif self._polled:
+            self._polled.discard(fd)
         self._watch(fd, channel, traits)
 
     def _ask_polled(self) -> None:
@@ -329,11 +342,10 @@ class Loop:
     def _watch(self, fd: int, channel: Any, traits: Traits) -> None:
         """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
         try:
-            self._asked = fd
-            try:
-                interest = interest_of(channel, traits)
-            finally:
-                self._asked = None
+            if traits.tracked and not channel._untracked:
+                interest = tracked_interest(channel, traits)
+            else:
+                interest = self._ask(fd, channel, traits)
             poller = self._poller
             if self.map.get(fd) is not channel or poller is None:
                 return
@@ -347,6 +359,13 @@ class Loop:
             contain(channel)
             if self.map.get(fd) is channel:
                 self._forget(fd)
+
+    def _ask(self, fd: int, channel: Any, traits: Traits) -> int:
+        self._asked = fd, threading.get_ident()
+        try:
+            return interest_of(channel, traits)
+        finally:
+            self._asked = None
 
     def _run_due(self) -> None:
         """Run what is due and what was asked from other threads, as far as there is any."""
@@ -432,4 +451,12 @@ def contain(channel: Any) -> None:
         try:
             channel.close()
         except Exception:
-            _log.exception("close of %r failed", type(channel))
+            _log.exception("close of %r failed; dropping it", type(channel))
+            _drop(channel)
+
+
+def _drop(channel: Any) -> None:
+    """Take a channel that can't be closed out of its map: what is ready and not dealt with stays ready."""
+    loop, fd = getattr(channel, "_loop", None), getattr(channel, "_fileno", None)
+    if isinstance(loop, Loop) and loop.map.get(fd) is channel:
+        del loop.map[fd]

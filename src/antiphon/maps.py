@@ -27,15 +27,16 @@ class ChannelMap(dict[int, Any]):
         super().__delitem__(fd)
         self.loop.removed(fd)
 
+    def __copy__(self) -> dict[int, Any]:
+        return self.copy()  # A plain dict: the loop is this map's.
+
     def __ior__(self, other: Any) -> "ChannelMap":  # type: ignore[override,misc] # dict's own overloads
         self.update(other)
         return self
 
     def pop(self, fd: int, default: Any = _MISSING) -> Any:
         """As dict.pop."""
-        if default is _MISSING:
-            channel = super().pop(fd)
-        elif fd in self:
+        if default is _MISSING or fd in self:
             channel = super().pop(fd)
         else:
             return default

@@ -2,11 +2,15 @@
 
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import starmap
 from operator import call, is_
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Mirror"]
+
+#: How often a map is read that raises RuntimeError because another thread changes it meanwhile.
+_ATTEMPTS: Final = 100
 
 
 class Mirror:
@@ -44,9 +48,16 @@ def _contents(channels: Mapping[int, Any]) -> tuple[list[int], list[Any]]:
     if type(channels) is dict:  # Its copy is made in one step: other threads may be changing it.
         channels = channels.copy()
         return list(channels), list(channels.values())
-    keys = list(channels)
+    keys = _keys(channels)
     found = [(fd, channel) for fd in keys if (channel := channels.get(fd)) is not None]
     return [fd for fd, _ in found], [channel for _, channel in found]
+
+
+def _keys(channels: Mapping[int, Any]) -> list[int]:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(RuntimeError):
+            return list(channels)
+    return list(channels)
 
 
 def _reference(channel: Any) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from antiphon.producers import Producer
 
-__all__ = ["CLOSE", "LARGEST_PIECE", "Outbox", "ProducerFailed", "fifo"]
+__all__ = ["CLOSE", "LARGEST_PIECE", "CloseMark", "Outbox", "ProducerFailed", "fifo"]
 
 Piece: TypeAlias = bytes | memoryview
 
@@ -20,11 +20,11 @@ LARGEST_PIECE: Final = 262_144
 _NOT_JOINED: Final = 16_384
 
 
-class _Close:
+class CloseMark:
     """The type of the mark at which the channel is to be closed."""
 
 
-CLOSE: Final = _Close()
+CLOSE: Final = CloseMark()
 
 
 class ProducerFailed(Exception):  # noqa: N818 (never seen outside of the sending code)
@@ -43,7 +43,7 @@ class Outbox(deque[Any]):
     changed: Callable[[], None] | None = None
     encoding: str | None = None
 
-    def next_piece(self, size: int, limit: int | None) -> Piece | _Close | None:
+    def next_piece(self, size: int, limit: int | None) -> Piece | CloseMark | None:
         """Take the next bytes to send off the queue.
 
         Args:
@@ -119,7 +119,8 @@ class Outbox(deque[Any]):
 
     def _join_produced(self, producer: Any, size: int) -> bytes:
         """Ask for chunks until `size` bytes are together, or one comes that is not worth joining."""
-        chunks, have = [], 0
+        chunks: list[bytes] = []
+        have = 0
         while have < size:
             chunk = self._ask(producer)
             if not chunk:
@@ -199,7 +200,7 @@ class Outbox(deque[Any]):
         super().__setitem__(index, item)
         self._tell()
 
-    def __iadd__(self, items: Any) -> "Outbox":  # type: ignore[override,misc] # deque's own signature
+    def __iadd__(self, items: Any) -> "Outbox":  # type: ignore[misc] # deque's own signature
         self.extend(items)
         return self
 
@@ -214,7 +215,7 @@ class fifo(deque[Any]):  # noqa: N801 (the name of older versions)
     `pop()` answers (1, item), or (0, None) when there is none.
     """
 
-    def __init__(self, list: Any = None) -> None:  # noqa: A002 (the name of older versions)
+    def __init__(self, list: Any = None) -> None:
         super().__init__(() if list is None else list)
 
     def push(self, data: Any) -> None:

@@ -1,20 +1,22 @@
-"""The output side of `async_chat`: what is pushed, and what producers yield, is sent as the system takes it."""
+"""The output side of `async_chat`: what is pushed and produced is sent as the system takes it."""
 
 from collections import deque
 from typing import Any, Final
 
 from antiphon.asyncore import dispatcher
-from antiphon.endpoint import SENDING
+from antiphon.endpoint import DELIVERING, SENDING
 from antiphon.errors import is_would_block
 from antiphon.interest import noticed
 from antiphon.loop import ESCAPING
-from antiphon.outbox import CLOSE, Outbox, ProducerFailed
+from antiphon.outbox import CloseMark, Outbox, ProducerFailed
 from antiphon.sizes import ADAPTIVE, LARGEST
 
 __all__ = ["Outgoing"]
 
-#: System calls that one event may make for one channel before the others have their turn.
+#: System calls, and bytes, that one event may send for one channel before the others have their turn.  More
+#: bytes in a row cost more each: what the peer is still to read falls out of the processor's cache.
 _SENDS_PER_EVENT: Final = 16
+_BYTES_PER_EVENT: Final = 262_144
 
 _append: Final = deque.append  # For our own pushes, of which the channel need not be told.
 
@@ -37,13 +39,19 @@ class Outgoing(dispatcher):
     def producer_fifo(self) -> Any:
         """The queue of what is to be sent: bytes, producers, and None where the channel is to be closed.
 
-        A deque. Any other queue that is put here is emptied into ours whenever something is sent.
+        A deque. Any other queue that is put here takes its place, and is emptied into ours whenever something
+        is sent.
         """
         return self._own_outbox() if self._foreign_fifo is None else self._foreign_fifo
 
     @producer_fifo.setter
     def producer_fifo(self, queue: Any) -> None:
-        self._foreign_fifo = queue
+        if self._cork == DELIVERING:
+            self._flush()
+        if self._outbox is not None and queue is not self._outbox:
+            self._outbox.changed = None
+            self._outbox = None
+        self._foreign_fifo = None if queue is self._outbox else queue
         self._untracked = True  # It can't tell of what is appended to it.
         self._state_changed()
 
@@ -83,7 +91,9 @@ class Outgoing(dispatcher):
         """
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
-                raise TypeError(f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}")
+                raise TypeError(
+                    f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}"
+                )
             data = bytes(data)
         outbox = self._outbox
         if outbox is None or self._foreign_fifo is not None:
@@ -107,12 +117,14 @@ class Outgoing(dispatcher):
             producer = bytes(producer)
         elif producer is None:
             self._stop_delivering()
-        elif not isinstance(producer, bytes) and not callable(getattr(producer, "more", None)):
-            if not (isinstance(producer, str) and self.use_encoding):
-                raise TypeError(
-                    f"wanted an object with a method more(), found {type(producer).__name__}: {producer!r:.60}"
-                )
+        elif not self._can_be_sent(producer):
+            found = f"{type(producer).__name__}: {producer!r:.60}"
+            raise TypeError(f"wanted an object with a method more(), found {found}")
         self._enqueue(producer)
+
+    def _can_be_sent(self, item: Any) -> bool:
+        kinds = (bytes, str) if self.use_encoding else bytes
+        return isinstance(item, kinds) or callable(getattr(item, "more", None))
 
     def _enqueue(self, item: Any) -> None:
         if self._foreign_fifo is None:
@@ -123,7 +135,10 @@ class Outgoing(dispatcher):
             self._do(self._flush)
 
     def close_when_done(self) -> None:
-        """Close the channel when all that was pushed has left. Nothing that it receives is delivered any more."""
+        """Close the channel when all that was pushed has left.
+
+        Nothing that it receives is delivered any more.
+        """
         self.producer_fifo.append(None)
         self._stop_delivering()
 
@@ -164,17 +179,22 @@ class Outgoing(dispatcher):
             outbox.put_back(fresh, 0)
         size = self.ac_out_buffer_size
         limit = None if size is ADAPTIVE else int(size)
+        budget = _BYTES_PER_EVENT
         for _ in range(_SENDS_PER_EVENT):
             try:
                 piece = outbox.next_piece(size, limit)
             except ProducerFailed as failure:
                 self._producer_failed(failure.__cause__)
                 return
-            if piece is CLOSE:
+            if isinstance(piece, CloseMark):
                 self._hang_up()
-            if piece is None or piece is CLOSE or not self._send_piece(outbox, piece) or not self.connected:
+                return
+            if piece is None or not self._send_piece(outbox, piece) or not self.connected:
                 return
             size = min(2 * size, LARGEST)
+            budget -= len(piece)
+            if budget <= 0:
+                return
 
     def _send_piece(self, outbox: Outbox, piece: Any) -> bool:
         """Send one piece; whether all of it was taken."""
@@ -190,7 +210,7 @@ class Outgoing(dispatcher):
         return sent == len(piece)
 
     def _producer_failed(self, error: BaseException | None) -> None:
-        """Report what a producer raised, and close: the peer would take what follows for what it didn't send."""
+        """Report what a producer raised, and close: the peer would mistake what follows."""
         try:
             raise error if error is not None else AssertionError
         except ESCAPING:

@@ -66,8 +66,8 @@ class Reporting:
         """Write `message` to standard error, behind `log: `. Meant to be overridden."""
         sys.stderr.write(f"log: {message}\n")
 
-    def log_info(self, message: object, type: str = "info") -> None:  # noqa: A002 (callers name it)
-        """Print `message` behind its type, unless the type is in `ignore_log_types`. Meant to be overridden."""
+    def log_info(self, message: object, type: str = "info") -> None:
+        """Print `type: message` unless the type is in `ignore_log_types`. Meant to be overridden."""
         if type not in self.ignore_log_types:
             print(f"{type}: {message}")
 
@@ -81,16 +81,14 @@ class Reporting:
         self._report(sys.exc_info()[1])
         if self.accepting and self.survives_errors and not self._accept_failed:
             return
-        if self._hung_up:
-            self.close()
-        else:
-            self._hang_up()
+        self._hang_up()
 
     def _report(self, error: BaseException | None) -> None:
         if self._has_own_log_info():
             _, kind, error, frames = compact_traceback()
             self.log_info(
-                f"uncaptured python exception, closing channel {_name_of(self)} ({kind}:{error} {frames})", "error"
+                f"uncaptured python exception, closing channel {_name_of(self)} ({kind}:{error} {frames})",
+                "error",
             )
         elif is_network_error(error):
             _log.info("%s: %s", _name_of(self), error)
@@ -148,11 +146,13 @@ class Reporting:
         raise NotImplementedError
 
     def _hang_up(self) -> None:
-        """Call `handle_close` unless it was called for this connection before."""
-        if not self._hung_up:
-            self._hung_up = True
-            self._state_changed()
-            self.handle_close()
+        """Call `handle_close`, once for a connection; a channel that has chosen to live on is closed then."""
+        if self._hung_up:
+            self.close()
+            return
+        self._hung_up = True
+        self._state_changed()
+        self.handle_close()
 
     def _state_changed(self) -> None:
         raise NotImplementedError

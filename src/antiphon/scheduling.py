@@ -29,8 +29,10 @@ class Scheduling:
         return self._schedule().call_at(when, self._call, callback, *arguments, group=self._timer_group())
 
     def call_every(self, interval: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
-        """Call `callback(*arguments)` every `interval` seconds until it is cancelled or the channel closes."""
-        return self._schedule().call_every(interval, self._call, callback, *arguments, group=self._timer_group())
+        """Call `callback(*arguments)` every `interval` seconds, until the channel closes."""
+        return self._schedule().call_every(
+            interval, self._call, callback, *arguments, group=self._timer_group()
+        )
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Have the loop's thread call `callback(*arguments)` soon. For other threads."""

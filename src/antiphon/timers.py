@@ -165,7 +165,7 @@ class Timers:
         interval: float | None = None,
         group: set[Timer] | None = None,
     ) -> Timer:
-        """As `call_at`, but nothing is called before the timer is given to `start`.  Any thread may do this."""
+        """As `call_at`, but nothing is called before `start(timer)`.  Any thread may do this."""
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
         when = _seconds("when", when)

@@ -1,9 +1,9 @@
 """A pytest plugin for pyftpdlib's own suite: it meets our modules, also where it brings copies of its own."""
 
-import sys
-
 import asynchat
 import asyncore
+import sys
+
 import pytest
 
 from antiphon import asynchat as our_asynchat
@@ -18,4 +18,4 @@ def pytest_collection_finish() -> None:
     """Refuse to run pyftpdlib on anybody else's modules."""
     ioloop = sys.modules["pyftpdlib.ioloop"]
     if (ioloop.asyncore, ioloop.asynchat) != (our_asyncore, our_asynchat):
-        raise pytest.UsageError(f"pyftpdlib runs on {ioloop.asyncore.__file__} and {ioloop.asynchat.__file__}")
+        raise pytest.UsageError(f"pyftpdlib runs on {ioloop.asyncore} and {ioloop.asynchat}")

@@ -22,12 +22,16 @@ def _candidates(version: str) -> Iterator[str]:
 
 def _runs(python: str, version: str) -> bool:
     """Whether `python` starts and is what its name says; a launcher on the path may do neither."""
-    question = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        answer = subprocess.run([python, "-c", question], capture_output=True, text=True, timeout=30, check=False)
-    except OSError:
+        return _answer(python, "import sys; print('%d.%d' % sys.version_info[:2])") == version
+    except (OSError, subprocess.SubprocessError):
         return False
-    return answer.stdout.strip() == version
+
+
+def _answer(python: str, question: str) -> str:
+    """What `python` prints when it runs `question`."""
+    command = [python, "-c", question]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
 
 @functools.cache
@@ -42,6 +46,4 @@ def standard_library(version: str) -> Path | None:
     python = find_python(version)
     if python is None:
         return None
-    question = "import sysconfig; print(sysconfig.get_path('stdlib'))"
-    answer = subprocess.run([python, "-c", question], capture_output=True, text=True, timeout=30, check=True)
-    return Path(answer.stdout.strip())
+    return Path(_answer(python, "import sysconfig; print(sysconfig.get_path('stdlib'))"))

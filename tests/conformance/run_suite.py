@@ -7,12 +7,12 @@ standard library and what the path gives it as `asyncore` and `asynchat`.
 """
 
 import faulthandler
+import importlib
 import importlib.util
 import json
 import sys
 import unittest
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 NAMES = ("asyncore", "asynchat")
@@ -69,16 +69,18 @@ def put_in_place() -> None:
         sys.modules[f"test.support.{name}"] = module
 
 
-def is_copy(module: ModuleType | None) -> bool:
-    """Whether `module` is an asyncore or an asynchat, whoever wrote it."""
-    file = getattr(module, "__file__", None)
-    return file is not None and Path(file).stem in NAMES
+def copies() -> set[str]:
+    """The files of every asyncore and asynchat that was loaded, under whatever name."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return {str(Path(file).resolve()) for file in files if file is not None and Path(file).stem in NAMES}
 
 
 def suite_is_installed(target: str) -> bool:
     """Whether this interpreter came with `target`'s module; distributors may leave `test` out."""
-    package, module = target.split(".")[:2]
-    return importlib.util.find_spec(package) is not None and importlib.util.find_spec(f"{package}.{module}") is not None
+    try:
+        return importlib.util.find_spec(".".join(target.split(".")[:2])) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def run(target: str) -> dict[str, Any]:
@@ -86,14 +88,12 @@ def run(target: str) -> dict[str, Any]:
     put_in_place()
     if not suite_is_installed(target):
         return {"missing": target}
-    from test import support
-
+    support = importlib.import_module("test.support")
     # As `python -m test -u walltime`: nothing that needs a network, a screen or a lot of anything.
-    support.use_resources = {"walltime": None}
+    vars(support)["use_resources"] = {"walltime": None}
     outcomes = Outcomes()
     unittest.defaultTestLoader.loadTestsFromName(target).run(outcomes)
-    files = {str(Path(module.__file__ or "").resolve()) for module in list(sys.modules.values()) if is_copy(module)}
-    return {"outcomes": outcomes.by_id, "details": outcomes.details, "files": sorted(files)}
+    return {"outcomes": outcomes.by_id, "details": outcomes.details, "files": sorted(copies())}
 
 
 if __name__ == "__main__":

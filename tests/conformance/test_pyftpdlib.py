@@ -1,4 +1,4 @@
-"""pyftpdlib's own suite, from its source distribution, on our modules: TLS, threads and processes included."""
+"""pyftpdlib's own suite, from its source distribution, on our modules; TLS, threads and processes too."""
 
 import os
 import subprocess
@@ -17,6 +17,10 @@ NEEDED: Final = ("psutil", "pyopenssl", "pytest", "pytest-xdist", "setuptools")
 
 #: Version -> (where its tests are, how many of them must pass at least).
 VERSIONS: Final = {"2.2.0": ("tests", 700), "1.5.10": ("pyftpdlib/test", 700)}
+
+#: Not run: it fails now and then with the modules of PyPI too, and takes the tests behind it along.  The peer
+#: ends a data connection that carried nothing before the TLS handshake on it is through.
+UNSTABLE: Final = "test_functional_ssl.py::TestFtpListingCmdsTLSMixin::test_nlst"
 
 #: (version, test) -> why it fails on our modules.  An entry that passes is an error.
 KNOWN_DIFFERENCES: Final[dict[tuple[str, str], str]] = {}
@@ -77,9 +81,11 @@ def test_only_the_known_differences_fail(version: str, python: Path, tmp_path: P
     report = tmp_path / "report.xml"
     options = ("-q", "--tb=short", "-o", "addopts=", "-W", "ignore", "-n", "2", "-p", "pyftpdlib_plugin")
     path = os.pathsep.join([str(SOURCE), str(HERE)])
-    ended = run(python, "-m", "pytest", *options, f"--junitxml={report}", tests, cwd=folder, PYTHONPATH=path)
+    these = (f"--deselect={tests}/{UNSTABLE}", f"--junitxml={report}", tests)
+    ended = run(python, "-m", "pytest", *options, *these, cwd=folder, PYTHONPATH=path)
     assert report.exists(), ended.stdout + ended.stderr
     ends = outcomes(report)
     failed = {test for test, end in ends.items() if end in {"failure", "error"}}
-    assert failed == {test for of, test in KNOWN_DIFFERENCES if of == version}, ended.stdout
-    assert sum(end == "ok" for end in ends.values()) >= at_least, ended.stdout
+    expected = {test for of, test in KNOWN_DIFFERENCES if of == version}
+    assert sorted(failed ^ expected) == [], ended.stdout[-20_000:]
+    assert sum(end == "ok" for end in ends.values()) >= at_least, ended.stdout[-2_000:]

@@ -11,7 +11,8 @@ from faults.originals import Modules, ours, the_originals
 #: Few different bytes, so that terminators occur, begin without ending, and overlap.
 stream = st.lists(st.sampled_from([b"a", b"b", b"\r", b"\n", b"\r\n"]), max_size=40).map(b"".join)
 delimiter = st.lists(st.sampled_from([b"a", b"b", b"\r", b"\n"]), min_size=1, max_size=4).map(b"".join)
-terminator = st.one_of(delimiter, st.sampled_from([b"\r\n", b"\n"]), st.integers(0, 6), st.none(), st.just(b""))
+usual = st.sampled_from([b"\r\n", b"\n", b""])
+terminator = st.one_of(delimiter, usual, st.integers(0, 6), st.none())
 sizes = st.lists(st.integers(1, 9), max_size=12)
 turn = st.sampled_from(list(TURNS.values()))
 buffer_size = st.sampled_from([None, 1, 2, 3, 7])
@@ -21,8 +22,12 @@ change = st.builds(lambda value: Reaction("set_terminator", (value,)), terminato
 no_count = st.builds(lambda value: Reaction("set_terminator", (value,)), delimiter)
 answer = st.builds(lambda data: Reaction("push", (data,)), stream.filter(bool))
 produce = st.builds(lambda chunks: Reaction("produce", (chunks,)), st.lists(stream.filter(bool), max_size=3))
-end = st.sampled_from([Reaction("close"), Reaction("handle_close"), Reaction("close_when_done")])
+close = st.sampled_from([Reaction("close"), Reaction("handle_close")])
+close_when_done = st.just(Reaction("close_when_done"))
+end = st.one_of(close, close_when_done)
 failure = st.just(Reaction("raise", ("as asked",)))
+look, drop = st.just(Reaction("look")), st.just(Reaction("replace"))
+buffers = st.one_of(look, drop, st.builds(lambda data: Reaction("replace", (data,)), stream))
 nothing = st.just(Reaction("nothing_happens"))
 
 
@@ -66,7 +71,9 @@ def alike(*arguments: Any) -> None:
 
 @DIFFERENTIAL
 @given(stream, sizes, terminator, turn, buffer_size)
-def test_one_terminator(data: bytes, sizes: list[int], first: Any, turn: Any, buffer_size: int | None) -> None:
+def test_one_terminator(
+    data: bytes, sizes: list[int], first: Any, turn: Any, buffer_size: int | None
+) -> None:
     alike(cuts(data, sizes), first, [], [], turn, buffer_size)
 
 
@@ -96,11 +103,27 @@ def test_answers_to_each_message(
 
 
 @DIFFERENTIAL
-@given(stream, sizes, delimiter, st.lists(st.one_of(answer, produce, nothing), max_size=4), end, turn)
-def test_the_end_after_some_answers(
-    data: bytes, sizes: list[int], first: Any, to_found: list[Reaction], end: Reaction, turn: Any
+@given(stream, sizes, terminator, st.lists(st.one_of(buffers, change), max_size=8), turn)
+def test_the_input_buffer_seen_and_replaced_when_a_terminator_is_found(
+    data: bytes, sizes: list[int], first: Any, to_found: list[Reaction], turn: Any
 ) -> None:
-    alike(cuts(data, sizes), first, [*to_found, end], [], turn, None)
+    alike(cuts(data, sizes), first, to_found, [], turn, None)
+
+
+@DIFFERENTIAL
+@given(stream, sizes, delimiter, st.lists(st.one_of(answer, nothing), max_size=4), close, turn)
+def test_close_after_some_answers(
+    data: bytes, sizes: list[int], first: Any, to_found: list[Reaction], close: Reaction, turn: Any
+) -> None:
+    alike(cuts(data, sizes), first, [*to_found, close], [], turn, None)
+
+
+@DIFFERENTIAL
+@given(stream, sizes, delimiter, st.lists(st.one_of(answer, produce), max_size=4), close_when_done, turn)
+def test_close_when_done_after_some_answers(
+    data: bytes, sizes: list[int], first: Any, to_found: list[Reaction], close: Reaction, turn: Any
+) -> None:
+    alike(cuts(data, sizes), first, [*to_found, close], [], turn, None)
 
 
 @DIFFERENTIAL

@@ -65,7 +65,8 @@ class Reaction(NamedTuple):
     """What a channel does inside of a callback.
 
     Attributes:
-        method: of the channel, or "produce", or "raise".
+        method: of the channel, or "produce", or "look" at the input buffer, or "replace" it (with something
+            in front of it; without arguments, with nothing), or "raise".
         arguments: its arguments; with a second one, "raise" closes the channel.
     """
 
@@ -91,7 +92,7 @@ class Producer:
         return self.chunks.pop(0) if self.chunks else b""
 
 
-def chat_class(modules: Modules) -> Any:
+def chat_class(modules: Modules) -> Any:  # noqa: C901 (one class, whose methods are short)
     """A class of channels that note what is called, and react as they are told.
 
     `to_found` and `to_data` hold a reaction for each coming call of `found_terminator` and for the
@@ -104,7 +105,8 @@ def chat_class(modules: Modules) -> Any:
             self.trace: Trace = []
             self.to_found: list[Reaction] = []
             self.to_data: list[Reaction] = []
-            self.in_message = self.fatal = self.over = self.notes_all = False
+            self.in_message = self.fatal = False
+            self.over = self.ended = self.notes_all = False
 
         def collect_incoming_data(self, data: bytes) -> None:
             if self.over:
@@ -128,13 +130,19 @@ def chat_class(modules: Modules) -> Any:
                 raise LookupError(*arguments)
             if method == "produce":
                 self.push_with_producer(Producer(*arguments))
+            elif method == "look":
+                self.trace.append(("buffer", bytes(self.ac_in_buffer)))
+            elif method == "replace":
+                self.ac_in_buffer = b"".join(arguments) + (self.ac_in_buffer if arguments else b"")
             elif reaction is not NOTHING:
                 getattr(self, method)(*arguments)
             # What the old modules still deliver then is a deliberate difference.
             self.over = self.over or (reaction.ends and not self.notes_all)
 
         def handle_close(self) -> None:
-            self.trace.append(("close",))
+            if not self.ended:  # That the old modules may call it again is a deliberate difference.
+                self.trace.append(("close",))
+            self.ended = True
             self.close()
 
         def handle_error(self) -> None:

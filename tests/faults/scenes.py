@@ -8,7 +8,6 @@ import contextlib
 import io
 import logging
 import socket
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -75,10 +74,7 @@ class Heard(logging.Handler):
 
     def text(self) -> str:
         """Messages and tracebacks of all records."""
-        return "\n".join(
-            record.getMessage() + "".join(traceback.format_exception(record.exc_info[1]) if record.exc_info else [])
-            for record in self.records
-        )
+        return "\n".join(map(logging.Formatter().format, self.records))
 
 
 @contextmanager
@@ -102,7 +98,7 @@ def listening() -> Iterator[Heard]:
 def line_channel(modules: Modules, **body: Any) -> Any:
     """A class of channels of `modules` that keep their lines in `lines`; `body` adds to it."""
 
-    def __init__(self: Any, sock: socket.socket | None = None, map: Any = None) -> None:  # noqa: A002, N807
+    def __init__(self: Any, sock: socket.socket | None = None, map: Any = None) -> None:  # noqa: N807
         modules.asynchat.async_chat.__init__(self, sock, map)
         self.lines, self.line = [], b""
 
@@ -113,5 +109,5 @@ def line_channel(modules: Modules, **body: Any) -> Any:
         self.lines.append(self.line)
         self.line = b""
 
-    parts = {"__init__": __init__, "collect_incoming_data": collect_incoming_data, "found_terminator": found_terminator}
-    return type("LineChannel", (modules.asynchat.async_chat,), {**parts, **body})
+    methods = {method.__name__: method for method in (__init__, collect_incoming_data, found_terminator)}
+    return type("LineChannel", (modules.asynchat.async_chat,), {**methods, **body})

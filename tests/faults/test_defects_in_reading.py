@@ -29,7 +29,7 @@ def d02_events_after_close(modules: Modules) -> object:
     """The peer sent a byte and hung up; the channel closes when it reads."""
 
     class Closing(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
-        def __init__(self, sock: Any, map: Any) -> None:  # noqa: A002
+        def __init__(self, sock: Any, map: Any) -> None:
             super().__init__(sock, map)
             self.events: list[str] = []
 
@@ -116,7 +116,8 @@ def d15_a_count_that_was_met_becomes_zero(modules: Modules) -> object:
         return channel.lines, channel.line, channel.get_terminator()
 
 
-ALL_COLLECTED = {terminator: (b"one\ntwo", []) for terminator in (0, None, b"")}
+ALL_COLLECTED: object = {terminator: (b"one\ntwo", []) for terminator in (0, None, b"")}
+ONE_COUNTED = ([b"one"], b"twothree", 0)
 DEFECTS = [
     defect(d01_lines_after_close, original=[b"QUIT", b"DELE 1", b"DELE 2"], wanted=[b"QUIT"]),
     defect(d02_events_after_close, original=["read", "write", "close"], wanted=["read"]),
@@ -124,9 +125,7 @@ DEFECTS = [
     defect(d06_text_from_recv_with_use_encoding, original=([], False), wanted=([b"abc"], True)),
     defect(d10_reading_until_nothing_is_left, original=(False, True), wanted=(True, False)),
     defect(d15_terminators_that_collect_for_ever, original=ALL_COLLECTED, wanted=ALL_COLLECTED),
-    defect(
-        d15_a_count_that_was_met_becomes_zero, original=([b"one"], b"twothree", 0), wanted=([b"one"], b"twothree", 0)
-    ),
+    defect(d15_a_count_that_was_met_becomes_zero, original=ONE_COUNTED, wanted=ONE_COUNTED),
 ]
 
 

@@ -35,6 +35,11 @@ def listing(response: Response) -> str:
     return body(response).decode()
 
 
+def make_fifo(path: Path) -> None:
+    if sys.platform != "win32":
+        os.mkfifo(path)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A directory `root` with files, beside a `secret` that no request may reach."""
@@ -191,8 +196,7 @@ class TestSpecialFiles:
         assert "inner" in listing(directory.respond(request("/folder/")))
 
     def test_a_fifo_is_neither_served_nor_listed(self, directory: Directory, root: Path) -> None:
-        assert sys.platform != "win32"
-        os.mkfifo(root / "fifo")
+        make_fifo(root / "fifo")
         assert directory.respond(request("/fifo")).status == 404
         assert "fifo" not in listing(directory.respond(request("/")))
 
@@ -202,8 +206,7 @@ class TestSpecialFiles:
     def test_a_fifo_put_in_the_place_of_a_file_is_not_waited_for(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert sys.platform != "win32"
-        os.mkfifo(root / "fifo")
+        make_fifo(root / "fifo")
         directory = Directory(root)
         monkeypatch.setattr(directory, "locate", lambda segments: str(root / "fifo"))
         assert directory.respond(request("/file.bin")).status == 404

@@ -150,7 +150,11 @@ def test_the_command_says_what_is_wrong(root: Path, capsys: pytest.CaptureFixtur
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_prints_its_url_serves_and_stops_at_a_signal(root: Path, number: signal.Signals) -> None:
-    code = "import sys; from antiphon.tools.command_line import main; sys.exit(main(sys.argv[1:]))"
+    # A process that a shell started in the background ignores SIGINT.
+    code = (
+        "import signal, sys; from antiphon.tools.command_line import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", code, "serve", "http", "--directory", str(root), "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(

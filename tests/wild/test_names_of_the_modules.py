@@ -90,11 +90,12 @@ def test_exit_now_ends_the_loop_and_nothing_else(modules: Modules, event: str, u
     """supervisor leaves its loop so, and secure-smtpd the loop of each connection."""
 
     def leave(self: Any) -> None:
-        self.recv(1) if event == "handle_read" else None
+        self.recv(1) if reads else None
         raise modules.asyncore.ExitNow("enough")
 
     channels: dict[int, Any] = {}
-    body = {event: leave, "writable": lambda self: event == "handle_write"}
+    reads = event == "handle_read"
+    body = {event: leave, "readable": lambda self: reads, "writable": lambda self: not reads}
     with connected_pair() as (near, far):
         channel = noting(modules.asyncore.dispatcher, **body)(near, channels)
         for _ in range(2):
@@ -115,7 +116,7 @@ def test_compact_traceback_is_unpacked(modules: Modules) -> None:
 
     assert file.endswith("test_names_of_the_modules.py")
     assert function == "test_compact_traceback_is_unpacked"
-    assert line == test_compact_traceback_is_unpacked.__code__.co_firstlineno + 3
+    assert int(line) == test_compact_traceback_is_unpacked.__code__.co_firstlineno + 3
     assert (kind, str(value)) == (LookupError, "as asked")
     assert frames == f"[{file}|{function}|{line}]"
 

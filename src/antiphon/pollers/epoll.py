@@ -40,7 +40,7 @@ class EpollPoller:
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
-        if interest in (self._interest.get(fd), self._refused.get(fd)):
+        if self._interest.get(fd) == interest or self._refused.get(fd) == interest:
             return
         check_interest(interest)
         try:
@@ -55,7 +55,8 @@ class EpollPoller:
             raise
         else:
             self._interest[fd] = interest
-            self._forget_refused(fd)
+            if self._refused:
+                self._forget_refused(fd)
 
     def _tell(self, fd: int, interest: int) -> None:
         if fd in self._interest:
@@ -81,7 +82,7 @@ class EpollPoller:
                 self._epoll.unregister(fd)
             except OSError:  # Closed already (EBADF), or closed and the number in use again (ENOENT).
                 self._suspects.add(fd)
-        else:
+        elif self._refused:
             self._forget_refused(fd)
 
     def _forget_refused(self, fd: int) -> None:

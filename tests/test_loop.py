@@ -1,0 +1,430 @@
+"""One turn of the loop: waiting, timers, calls, and what an exception does to it. No real time passes here."""
+
+import errno
+import logging
+from typing import Any
+
+import pytest
+
+import loop_support
+from antiphon import asyncore
+from antiphon.loop import ESCAPING, ExitNow, Loop, contain
+from antiphon.pollers.base import READ, WRITE
+from antiphon.testing import FakeClock, SilentPoller
+from loop_support import CountingPoller, Foreign, Noting, Wires, Writing, silent_map, spin
+
+wires = loop_support.wires
+each_poller = loop_support.each_poller
+
+
+def ignore(turning: Loop, batch: Any) -> None:
+    """Deal with a batch by doing nothing."""
+
+
+# -- waiting -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [30.0, 0.0, 0.0004])
+def test_a_turn_waits_as_long_as_it_is_told(wires: Wires, timeout: float) -> None:
+    channels, clock, poller = silent_map(wires)
+    wires.channel(Noting, channels)
+    asyncore.loop(timeout, map=channels, count=3)
+    assert poller.waits == [timeout] * 3
+    assert clock() == 3 * timeout
+
+
+def test_a_turn_without_a_timeout_waits_until_something_happens(wires: Wires) -> None:
+    channels, clock, poller = silent_map(wires)
+    channel, far = wires.channel(Noting, channels)
+    far.send(b"x")
+    poller.deliver((channel._fileno, READ), after=3600)
+    asyncore.loop(None, map=channels, count=1)
+    assert (channel.received, clock(), poller.waits) == (b"x", 3600, [None])
+
+
+def test_a_turn_waits_no_longer_than_until_the_next_timer(wires: Wires) -> None:
+    channels, clock, poller = silent_map(wires)
+    wires.channel(Noting, channels)
+    called: list[float] = []
+    loop = asyncore.get_loop(channels)
+    for delay in 5, 2, 50:
+        loop.call_later(delay, lambda: called.append(clock()))
+    asyncore.loop(30, map=channels, count=3)
+    assert poller.waits == [2, 3, 30]
+    asyncore.loop(None, map=channels, count=1)
+    assert poller.waits[3:] == [15]
+    assert called == [2, 5, 50]
+
+
+def test_a_turn_does_not_wait_while_something_is_to_be_done(wires: Wires) -> None:
+    channels, _, poller = silent_map(wires)
+    channel, _ = wires.channel(Noting, channels)
+    loop = asyncore.get_loop(channels)
+    loop.call_soon_threadsafe(loop.call_soon_threadsafe, [].clear)
+    asyncore.loop(30, map=channels, count=1)
+    assert poller.waits == [0.0]
+    asyncore.loop(30, map=channels, count=1)
+    assert poller.waits == [0.0, 30]
+
+
+def test_a_map_without_channels_is_not_waited_for(wires: Wires) -> None:
+    channels, clock, poller = silent_map(wires)
+    asyncore.loop(30, map=channels)
+    asyncore.loop(30, map=channels, count=5)
+    asyncore.poll(30, channels)
+    asyncore.poll2(30, channels)
+    assert (poller.waits, clock()) == ([], 0)
+
+
+def test_a_map_without_channels_is_waited_for_while_timers_or_calls_are_pending(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    called: list[Any] = []
+    loop = asyncore.get_loop(channels)
+    loop.call_later(100, lambda: called.append(clock()))
+    loop.call_soon_threadsafe(called.append, "soon")
+    asyncore.loop(30, map=channels)
+    assert (called, clock()) == (["soon", 100], 100)
+    assert not loop.busy
+
+
+def test_poll_runs_a_pending_timer_of_a_map_without_channels(wires: Wires) -> None:
+    for poll in asyncore.poll, asyncore.poll2:
+        channels, clock, _ = silent_map(wires)
+        called: list[int] = []
+        asyncore.get_loop(channels).call_later(7, called.append, 1)
+        poll(30, channels)
+        assert (called, clock()) == ([1], 7)
+
+
+def test_a_loop_ends_when_its_last_channel_closes(wires: Wires) -> None:
+    channels, clock, poller = silent_map(wires)
+    channel, _ = wires.channel(Noting, channels)
+    asyncore.get_loop(channels).call_later(45, channel.close)
+    asyncore.loop(30, map=channels)
+    assert (clock(), poller.waits) == (45, [30, 15])
+
+
+# -- timers ------------------------------------------------------------------------------------------------
+
+
+def test_timers_run_by_deadline_then_by_age(wires: Wires) -> None:
+    channels, _, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[int] = []
+    for number, delay in enumerate([3, 1, 3, 2, 1]):
+        loop.call_later(delay, called.append, number)
+    loop.call_at(1.5, called.append, 5)
+    asyncore.loop(map=channels)
+    assert called == [1, 4, 5, 3, 0, 2]
+
+
+def test_a_cancelled_timer_is_not_called_also_when_it_was_due(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[int] = []
+    loop.call_later(5, lambda: doomed.cancel())
+    doomed = loop.call_later(5, called.append, 1)
+    loop.call_later(500, called.append, 2).cancel()
+    asyncore.loop(map=channels)
+    assert (called, clock()) == ([], 5)
+
+
+def test_a_timer_that_is_reset_counts_from_then_on(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[float] = []
+    idle = loop.call_later(10, lambda: called.append(clock()))
+    loop.call_later(8, idle.reset)
+    asyncore.loop(map=channels)
+    assert called == [18]
+
+
+def test_a_repeating_timer_comes_until_it_is_cancelled(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[float] = []
+
+    def tick() -> None:
+        called.append(clock())
+        if len(called) == 4:
+            timer.cancel()
+
+    timer = loop.call_every(2.5, tick)
+    asyncore.loop(map=channels)
+    assert called == [2.5, 5, 7.5, 10]
+
+
+def test_a_timer_that_starts_a_timer_of_no_delay_leaves_the_channels_their_turn(wires: Wires) -> None:
+    channels, _, poller = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+
+    def again() -> None:
+        loop.call_later(0, again)
+
+    again()
+    asyncore.loop(30, map=channels, count=5)
+    assert poller.waits == [0.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda loop: loop.call_later(-1, print), ValueError),
+        (lambda loop: loop.call_later(float("nan"), print), ValueError),
+        (lambda loop: loop.call_every(0, print), ValueError),
+        (lambda loop: loop.call_later("soon", print), TypeError),
+        (lambda loop: loop.call_later(1, "print"), TypeError),
+        (lambda loop: loop.call_soon_threadsafe(None), TypeError),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_the_call(call: Any, error: type[Exception]) -> None:
+    loop = Loop({})
+    with pytest.raises(error):
+        call(loop)
+    assert not loop.busy
+
+
+def test_a_timer_runs_though_the_clock_jumped_far_ahead(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    called: list[float] = []
+    timer = asyncore.get_loop(channels).call_every(1, lambda: called.append(clock()))
+    clock.advance(10.5)
+    spin(channels, turns=3)
+    assert called == [10.5]
+    assert timer.when == 11
+    timer.cancel()
+
+
+# -- calls and errors --------------------------------------------------------------------------------------
+
+
+def test_calls_are_made_in_order_and_once(wires: Wires) -> None:
+    channels, _, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[int] = []
+    for number in range(5):
+        loop.call_soon_threadsafe(called.append, number)
+    asyncore.loop(map=channels)
+    asyncore.loop(map=channels)
+    assert called == [0, 1, 2, 3, 4]
+
+
+def test_a_call_that_runs_the_loop_leaves_the_other_calls_unharmed(wires: Wires) -> None:
+    channels, _, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[str] = []
+
+    def nested() -> None:
+        called.append("begin")
+        asyncore.loop(0, map=channels, count=1)
+        called.append("end")
+
+    loop.call_soon_threadsafe(nested)
+    loop.call_soon_threadsafe(called.append, "other")
+    asyncore.loop(map=channels)
+    assert called == ["begin", "other", "end"]
+
+
+def fail() -> None:
+    raise LookupError("of the callback")
+
+
+@pytest.mark.parametrize("how", ["timer", "call"])
+def test_a_callback_that_fails_is_logged_and_the_others_run(
+    wires: Wires, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    channels, _, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[int] = []
+    call = loop.call_soon_threadsafe if how == "call" else lambda *what: loop.call_later(1, *what)
+    call(fail)
+    call(called.append, 1)
+    asyncore.loop(map=channels)
+    assert called == [1]
+    assert [(record.levelno, "fail" in record.message) for record in caplog.records] == [(logging.ERROR, True)]
+    assert "of the callback" in caplog.text
+
+
+def test_a_method_of_a_channel_that_fails_ends_in_that_channel(wires: Wires) -> None:
+    class Failing(Noting):
+        def due(self) -> None:
+            raise LookupError("due")
+
+    channels, _, _ = silent_map(wires)
+    channel, _ = wires.channel(Failing, channels)
+    asyncore.get_loop(channels).call_later(1, channel.due)
+    asyncore.loop(map=channels)
+    assert channel.events == ["LookupError('due')"]
+
+
+@pytest.mark.parametrize("escaping", ESCAPING)
+@pytest.mark.parametrize("where", ["timer", "call", "readable", "handle_error", "dispatch"])
+def test_what_is_raised_to_leave_the_loop_leaves_it(
+    wires: Wires, escaping: type[BaseException], where: str
+) -> None:
+    def leave(*_: Any) -> None:
+        raise escaping("leaving")
+
+    class Failing(Noting):
+        def handle_read(self) -> None:
+            raise LookupError
+
+        def handle_error(self) -> None:
+            leave()
+
+    channels, _, poller = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    channel, _ = wires.channel(Failing if where == "handle_error" else Noting, channels)
+    match where:
+        case "timer":
+            loop.call_later(1, leave)
+        case "call":
+            loop.call_soon_threadsafe(leave)
+        case "readable":
+            channel.readable = leave
+        case "dispatch":
+            channel.handle_read = leave
+    poller.deliver((channel._fileno, READ))
+    with pytest.raises(escaping, match="leaving"):
+        asyncore.loop(1, map=channels)
+    read_since: list[int] = []
+    channel.readable = lambda: True
+    channel.handle_read = lambda: read_since.append(1)
+    poller.deliver((channel._fileno, READ))
+    asyncore.loop(1, map=channels, count=2)
+    assert read_since, "the loop does not go on after it was left"
+
+
+def test_exit_now_is_no_error_of_its_own() -> None:
+    assert ExitNow.__name__ == "ExitNow"
+    assert ESCAPING == (ExitNow, KeyboardInterrupt, SystemExit)
+    assert asyncore.ExitNow is ExitNow
+
+
+class Hopeless:
+    """Everything about it fails."""
+
+    def handle_error(self) -> None:
+        raise ValueError("in handle_error")
+
+    def close(self) -> None:
+        raise ValueError("in close")
+
+
+def test_an_error_is_contained_though_handle_error_and_close_fail(caplog: pytest.LogCaptureFixture) -> None:
+    for channel in Hopeless(), object():
+        caplog.clear()
+        try:
+            raise LookupError("in the handler")
+        except LookupError:
+            contain(channel)
+        assert len(caplog.records) == 2
+        assert "in the handler" in caplog.text
+        assert type(channel).__name__ in caplog.text
+
+
+def test_a_channel_that_cannot_even_be_closed_leaves_the_map(
+    wires: Wires, caplog: pytest.LogCaptureFixture, each_poller: str
+) -> None:
+    class Stuck(asyncore.dispatcher):
+        def handle_read(self) -> None:
+            raise ValueError("in handle_read")
+
+        def handle_error(self) -> None:
+            raise ValueError("in handle_error")
+
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    channels: dict[int, Any] = {}
+    healthy, heard = wires.channel(Noting, channels)
+    channel, far = wires.channel(Stuck, channels)
+    far.send(b"x")
+    heard.send(b"x")
+    spin(channels, turns=5)
+    assert healthy.received == b"x"
+    assert list(channels.values()) == [healthy]
+    assert len(caplog.records) <= 3
+
+
+# -- the poller --------------------------------------------------------------------------------------------
+
+
+def test_the_poller_is_opened_by_the_first_turn_and_closed_with_the_loop(wires: Wires) -> None:
+    pollers: list[CountingPoller] = []
+
+    def make() -> CountingPoller:
+        pollers.append(CountingPoller())
+        return pollers[-1]
+
+    channels = wires.map(make_poller=make)
+    loop = asyncore.get_loop(channels)
+    channel, far = wires.channel(Noting, channels)
+    assert pollers == []
+    assert "idle" in repr(loop)
+    spin(channels, turns=2)
+    assert len(pollers) == 1
+    assert repr(loop).startswith(f"<antiphon.loop.Loop {pollers[0].name} channels=1 timers=0 at 0x")
+    loop.call_later(1, print)
+    loop.call_soon_threadsafe(print)
+    loop.close()
+    assert not loop.busy
+    assert pollers[0].calls["close"] == 1
+    loop.close()
+    far.send(b"x")
+    spin(channels)
+    assert len(pollers) == 2
+    assert channel.received == b"x", "a closed loop that is used again has lost its channels"
+
+
+def test_an_error_of_the_poller_itself_is_no_channels_fault(wires: Wires) -> None:
+    def refuse() -> SilentPoller:
+        raise OSError(errno.EPERM, "the system has no such poller")
+
+    channels = wires.map(make_poller=refuse)
+    wires.channel(Noting, channels)
+    with pytest.raises(OSError, match="no such poller"):
+        spin(channels)
+
+
+def test_events_of_descriptors_that_nobody_has_are_forgotten(wires: Wires) -> None:
+    channels, _, poller = silent_map(wires)
+    channel, _ = wires.channel(Noting, channels)
+    spin(channels)
+    stray = 4711
+    poller.watch(stray, READ)
+    poller.deliver((stray, READ))
+    spin(channels)
+    assert stray not in poller.watched
+    assert channel._fileno in poller.watched
+
+
+def test_a_loop_knows_what_it_waits_for(wires: Wires) -> None:
+    channels, _, _ = silent_map(wires)
+    channel, _ = wires.channel(Writing, channels)
+    loop = asyncore.get_loop(channels)
+    assert loop.waits_for(channel._fileno) == 0
+    spin(channels)
+    assert loop.waits_for(channel._fileno) == READ | WRITE
+    channel.close()
+    assert loop.waits_for(channel.socket.fileno()) == 0
+
+
+def test_nothing_is_said_of_a_change_of_a_channel_without_descriptor(wires: Wires) -> None:
+    channels, _, poller = silent_map(wires)
+    asyncore.get_loop(channels).changed(None)
+    wires.channel(Noting, channels)
+    asyncore.loop(30, map=channels, count=1)
+    assert poller.waits == [30]
+
+
+def test_a_map_that_does_not_tell_can_be_given_to_a_loop_of_ones_own(wires: Wires) -> None:
+    near, far = wires.pair()
+    foreign = Foreign(near)
+    clock = FakeClock()
+    loop = Loop({near.fileno(): foreign}, now=clock, make_poller=lambda: SilentPoller(clock))
+    batches: list[Any] = []
+    loop.turn(5, lambda turning, batch: batches.append(batch))
+    loop.turn(-5, ignore)
+    assert (batches, clock()) == ([], 5)
+    loop.close()
