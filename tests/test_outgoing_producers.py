@@ -301,7 +301,7 @@ def test_close_when_done_with_nothing_to_send_closes_in_the_next_turn(use_poll: 
 
 
 def test_what_is_pushed_after_close_when_done_never_leaves() -> None:
-    channel = chat()
+    channel = chat(takes=[0] * 3)
     late = ClosingChunks(b"late")
     channel.push(b"one")
     channel.close_when_done()
@@ -334,7 +334,7 @@ def test_close_when_done_in_a_callback_closes_when_the_answers_have_left() -> No
 
 
 def test_a_producer_that_raises_closes_the_channel_through_handle_error() -> None:
-    channel = chat()
+    channel = chat(takes=[0, 0])
     producer = ClosingChunks(b"x" * 5000, LookupError("as asked"))
     waiting = ClosingChunks(b"never asked for")
     channel.push_with_producer(producer)

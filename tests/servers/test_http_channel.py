@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -410,3 +411,23 @@ def test_each_request_is_a_line_in_the_access_log(site: Site, caplog: pytest.Log
         r'127.0.0.1 "G\x22T / \x1b" 400 89',
     ]
     assert all(message.endswith("ms") for message in caplog.messages)
+
+
+# -- clients that have finished sending --------------------------------------------------------------------
+
+
+def test_a_client_that_has_finished_sending_gets_its_whole_answers(site: Site) -> None:
+    client = site.client()
+    client.send(get("/end") + get("/large"))
+    client.socket.shutdown(socket.SHUT_WR)
+    first, second = answers(client.receive_all())
+    assert (first.body, second.body) == (b"end", bytes(LARGE))
+    assert closed(site)
+
+
+def test_a_client_that_ends_in_the_middle_of_a_request_is_forgotten(site: Site) -> None:
+    client = site.client()
+    client.send(get("/end")[:-2])
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.receive_all() == b""
+    assert closed(site)

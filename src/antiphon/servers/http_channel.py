@@ -173,6 +173,13 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         self.set_terminator(None)
         self.close_when_done()
 
+    def handle_close(self) -> None:
+        """Answer a client that has finished sending; close if there is nothing to answer."""
+        if self.unanswered and not self.handling:
+            self.finish()
+        elif not self.unanswered:
+            self.close()
+
     def answer(self, line: str, respond: Callable[[], Response], keep_alive: bool) -> None:
         """Queue an answer.
 
