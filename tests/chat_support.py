@@ -24,7 +24,7 @@ class Chat(async_chat):
         closes: how often `handle_close` was called.
     """
 
-    def __init__(self, sock: Any = None, map: Any = None, terminator: Any = b"\n") -> None:  # noqa: A002
+    def __init__(self, sock: Any = None, map: Any = None, terminator: Any = b"\n") -> None:
         super().__init__(sock, {} if map is None else map)
         self.messages: list[bytes] = []
         self.pieces: list[bytes] = []
@@ -107,10 +107,11 @@ class ScriptedSocket:
         if self.closed:
             raise AssertionError("sent after it was closed")
         self.offered.append(data)
-        step = self.takes.pop(0) if self.takes else len(data)
+        view = memoryview(data).cast("B")
+        step = self.takes.pop(0) if self.takes else len(view)
         if isinstance(step, Exception):
             raise step
-        self.sent.append(bytes(data[:step]))
+        self.sent.append(bytes(view[:step]))
         return len(self.sent[-1])
 
     def setblocking(self, flag: bool) -> None:
@@ -152,7 +153,7 @@ class CountingSocket(socket.socket):
 
 
 class Chunks:
-    """The least that a producer must be: plays back chunks, raises exceptions among them, counts the calls."""
+    """The least that a producer must be: plays back chunks, raises exceptions among them, counts calls."""
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
@@ -176,7 +177,9 @@ class ClosingChunks(Chunks, Producer):
 
 
 @contextmanager
-def connected(make: Callable[..., C], *arguments: Any, tcp: bool = False, **named: Any) -> Iterator[tuple[C, Any]]:
+def connected(
+    make: Callable[..., C], *arguments: Any, tcp: bool = False, **named: Any
+) -> Iterator[tuple[C, Any]]:
     """A channel on a `CountingSocket`, and its peer, a socket that does not block; closed in the end."""
     near, far = _tcp_pair() if tcp else socket.socketpair()
     counting = CountingSocket(near)
@@ -196,7 +199,7 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def fed(channel: C, *pieces: bytes) -> C:
-    """The channel, after it has read each of the pieces in an event of its own, or more if it is a large one."""
+    """The channel, after it has read each of the pieces in an event of its own, or more for a large one."""
     sock = channel._socket
     for piece in pieces:
         sock.script.append(piece)

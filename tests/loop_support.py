@@ -52,7 +52,7 @@ class Wires:
 
     def keep(self, channel: Any) -> Any:
         """`channel`, to be closed in the end."""
-        self._opened.callback(asyncore.dispatcher.close, channel)
+        self._opened.callback(_end, channel)
         return channel
 
     def listener(self, made: Callable[..., Any], channels: Any, **named: Any) -> Any:
@@ -69,6 +69,13 @@ class Wires:
 
     def close(self) -> None:
         self._opened.close()
+
+
+def _end(channel: Any) -> None:
+    """Close a channel also if it was made to fail at that."""
+    with contextlib.suppress(Exception):
+        channel.close()
+    asyncore.dispatcher.close(channel)
 
 
 def _tcp_pair() -> tuple[socket.socket, socket.socket]:

@@ -1,4 +1,4 @@
-"""What a channel delivers of what it receives, terminator by terminator.  test_incoming_model.py cuts it anywhere."""
+"""What a channel delivers of what it receives; in test_incoming_model.py, however it is cut."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_the_beginning_of_a_terminator_that_does_not_go_on_belongs_to_the_messag
 
 def test_nothing_but_the_beginning_of_a_terminator_is_no_data() -> None:
     channel = chat(b"\r\n")
-    channel.on_data = pytest.fail
+    channel.on_data = lambda piece: pytest.fail("data")
     fed(channel, b"\r")
     assert channel.ac_in_buffer == b"\r"
 
@@ -269,7 +269,9 @@ def test_collect_incoming_data_may_be_replaced_on_the_instance_at_any_time() -> 
     assert (channel.messages, others) == ([b"one", b""], [b"two", b"three"])
 
 
-@pytest.mark.parametrize("answer", [b"\n", bytearray(b"\n"), memoryview(b"\n")], ids=lambda answer: type(answer).__name__)
+@pytest.mark.parametrize(
+    "answer", [b"\n", bytearray(b"\n"), memoryview(b"\n")], ids=lambda answer: type(answer).__name__
+)
 @pytest.mark.timeout(5)
 def test_an_overridden_get_terminator_decides(answer: Any) -> None:
     class Deciding(Patient):

@@ -1,4 +1,4 @@
-"""What callbacks may do while more of what was received waits: change the terminator, the buffer, the channel."""
+"""What callbacks may do while more of what was received waits: change terminator and buffer, close, fail."""
 
 import contextlib
 from collections.abc import Callable
@@ -62,11 +62,11 @@ def test_an_end_of_terminators_holds_for_what_waits(number: int, term: Any) -> N
 def test_setting_the_same_terminator_again_changes_nothing(number: int, set_it: str) -> None:
     channel = chat()
     same = bytes(bytearray(b"\n"))
-    at(
-        channel,
-        number,
-        lambda: channel.set_terminator(same) if set_it == "set_terminator" else setattr(channel, "terminator", same),
-    )
+    ways = {
+        "set_terminator": lambda: channel.set_terminator(same),
+        "assign": lambda: setattr(channel, "terminator", same),
+    }
+    at(channel, number, ways[set_it])
     assert fed(channel, LINES).messages == WORDS
 
 
@@ -199,7 +199,7 @@ def test_what_is_put_into_the_buffer_between_two_reads_comes_before_the_second()
 
 def test_the_buffer_takes_nothing_but_bytes() -> None:
     with pytest.raises(TypeError, match=r"wanted bytes as input, found list: \[1\]"):
-        chat().ac_in_buffer = [1]  # type: ignore[assignment]
+        chat().ac_in_buffer = [1]
 
 
 # -- the end of the channel
@@ -293,7 +293,7 @@ class Endless:
 
 def test_after_the_buffers_were_discarded_input_is_delivered_again() -> None:
     channel = chat()
-    channel.connected = False  # type: ignore[assignment]
+    channel.connected = False
     channel.push(b"not sent")
     channel.close_when_done()
     channel.discard_buffers()

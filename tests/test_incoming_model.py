@@ -17,7 +17,11 @@ delimiter = st.one_of(short, short, long)
 length = st.integers(1, 9)
 terminator = st.one_of(delimiter, length)
 endless = st.sampled_from([None, 0, b""])
-cuts = st.one_of(st.just([]), st.just([1] * 500), st.lists(st.integers(1, 40), max_size=30))
+cuts: st.SearchStrategy[list[int]] = st.one_of(
+    st.just([]), st.just([1] * 500), st.lists(st.integers(1, 40), max_size=30)
+)
+    st.just([]), st.just([1] * 500), st.lists(st.integers(1, 40), max_size=30)
+)
 
 
 class Outcome(NamedTuple):
@@ -78,7 +82,9 @@ def test_a_terminator_that_stays(data: bytes, sizes: list[int], term: bytes) -> 
 
 
 @given(stream, cuts, delimiter)
-def test_no_more_is_held_back_than_may_begin_the_terminator(data: bytes, sizes: list[int], term: bytes) -> None:
+def test_no_more_is_held_back_than_may_begin_the_terminator(
+    data: bytes, sizes: list[int], term: bytes
+) -> None:
     channel = fed(Patient(ScriptedSocket(), terminator=term), *pieces(data, sizes))
     rest = outcome(channel).rest
     assert channel.ac_in_buffer == max(
@@ -115,7 +121,9 @@ def set_a_copy(channel: Patient, term: Any) -> None:
     channel.set_terminator(bytes(bytearray(term)) if isinstance(term, bytes) else term)
 
 
-@given(stream, cuts, st.lists(terminator, min_size=1, max_size=12), st.sampled_from([assign_a_copy, set_a_copy]))
+@given(
+    stream, cuts, st.lists(terminator, min_size=1, max_size=12), st.sampled_from([assign_a_copy, set_a_copy])
+)
 def test_it_does_not_matter_how_a_terminator_is_set(
     data: bytes, sizes: list[int], terminators: list[Any], how: Callable[[Patient, Any], None]
 ) -> None:
@@ -136,7 +144,9 @@ def test_what_is_given_back_comes_again(data: bytes, sizes: list[int], term: byt
     channel.on_found = give_back
     fed(channel, *pieces(data, sizes))
     expected = model(data, itertools.repeat(term))
-    assert [message for number, message in enumerate(channel.messages) if number not in given_back] == expected.messages
+    assert [
+        message for number, message in enumerate(channel.messages) if number not in given_back
+    ] == expected.messages
     assert outcome(channel).rest == expected.rest
 
 

@@ -106,7 +106,9 @@ def test_a_loop_inside_collect_incoming_data_does_not_upset_the_count() -> None:
 @each
 def test_a_loop_inside_collect_incoming_data_does_not_mix_up_messages(before: int) -> None:
     with connected(Chat) as (channel, peer):
-        channel.on_data = lambda piece: send_and_turn(channel, peer, b"two\nthr") if piece == b"nest" else None
+        channel.on_data = lambda piece: (
+            send_and_turn(channel, peer, b"two\nthr") if piece == b"nest" else None
+        )
         send_and_turn(channel, peer, b"zero\n" * before + b"nest\none\n")
         send_and_turn(channel, peer, b"ee\n")
         assert channel.messages == [b"zero"] * before + [b"nest", b"one", b"two", b"three"]

@@ -387,6 +387,31 @@ def test_an_error_of_the_poller_itself_is_no_channels_fault(wires: Wires) -> Non
         spin(channels)
 
 
+@pytest.mark.parametrize("timeout", [None, 30, 0.25])
+def test_a_turn_that_other_threads_cannot_end_is_short(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    """No descriptor was left for the poller, nor for what wakes it."""
+    clock = FakeClock()
+    makeshift = SilentPoller(clock)
+    monkeypatch.setattr("antiphon.loop._make_without_descriptor", lambda: makeshift)
+    descriptors = [False, True]
+    proper = SilentPoller(clock)
+
+    def make() -> SilentPoller:
+        if not descriptors.pop(0):
+            raise OSError(errno.EMFILE, "too many open files")
+        return proper
+
+    channels = wires.map(now=clock, make_poller=make)
+    wires.channel(Noting, channels)
+    asyncore.loop(timeout, map=channels, count=1)
+    assert makeshift.waits == [min(timeout or 1, 1)]
+    asyncore.loop(20, map=channels, count=1)
+    assert proper.waits == [20]
+    assert len(makeshift.waits) == 1
+
+
 def test_events_of_descriptors_that_nobody_has_are_forgotten(wires: Wires) -> None:
     channels, _, poller = silent_map(wires)
     channel, _ = wires.channel(Noting, channels)

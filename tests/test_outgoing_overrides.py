@@ -1,4 +1,4 @@
-"""Programs with an `initiate_send`, `push`, `send` of their own; other threads; a second life of the channel."""
+"""Programs with an `initiate_send` or `send` of their own; other threads; a second connection."""
 
 import socket
 import threading
@@ -10,7 +10,18 @@ import pytest
 from antiphon import asyncore
 from antiphon.asynchat import async_chat
 from antiphon.maps import ChannelMap
-from chat_support import Chat, Chunks, Patient, ScriptedSocket, connected, fed, once, received, transferred, turn
+from chat_support import (
+    Chat,
+    Chunks,
+    Patient,
+    ScriptedSocket,
+    connected,
+    fed,
+    once,
+    received,
+    transferred,
+    turn,
+)
 
 BIG = bytes(range(256)) * 16384
 
@@ -315,7 +326,7 @@ def test_a_channel_may_connect_again_after_it_was_closed() -> None:
 
 
 def test_a_second_connection_is_sent_all_of_what_did_not_fit_at_once() -> None:
-    with connected(Chat, ChannelMap()) as (channel, peer):
+    with connected(Chat, ChannelMap()) as (channel, _):
         channel.push(BIG)
         channel.close()
         near, far = socket.socketpair()
@@ -323,7 +334,7 @@ def test_a_second_connection_is_sent_all_of_what_did_not_fit_at_once() -> None:
             near.setblocking(False)
             far.setblocking(False)
             channel.set_socket(near)
-            channel.connected = True  # type: ignore[assignment]
+            channel.connected = True
             turn(channel._map, 2)
             channel.push(BIG)
             assert transferred(channel, far, len(BIG)) == BIG
@@ -335,5 +346,5 @@ def test_input_is_delivered_again_on_a_second_connection() -> None:
     assert channel.ac_in_buffer == b""
     channel.pieces.clear()
     channel.set_socket(ScriptedSocket())
-    channel.connected = True  # type: ignore[assignment]
+    channel.connected = True
     assert fed(channel, b"\ntwo\r\n").messages == [b"\ntwo"]

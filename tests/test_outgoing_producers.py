@@ -1,10 +1,7 @@
-"""Producers in the queue of a channel: asked at the right time, never again too late, and closed whenever it goes."""
+"""Producers in the queue of a channel: asked at the right time, and never again too late."""
 
 import socket
-import sys
 import tracemalloc
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -122,7 +119,9 @@ def test_a_chunk_may_be_changed_after_it_was_given() -> None:
         assert wire(channel) == b"one.two.", make
 
 
-@pytest.mark.parametrize("data", [b"one", bytearray(b"one"), memoryview(b"one")], ids=lambda data: type(data).__name__)
+@pytest.mark.parametrize(
+    "data", [b"one", bytearray(b"one"), memoryview(b"one")], ids=lambda data: type(data).__name__
+)
 def test_data_may_stand_for_a_producer(data: Any) -> None:
     channel = chat(takes=[0])
     channel.push_with_producer(data)
@@ -132,7 +131,9 @@ def test_data_may_stand_for_a_producer(data: Any) -> None:
     assert wire(channel) == b"one"
 
 
-@pytest.mark.parametrize("wrong", [object(), 5, [b"x"], Chunks, "text"], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "wrong", [object(), 5, [b"x"], Chunks, "text"], ids=lambda wrong: type(wrong).__name__
+)
 def test_anything_else_is_refused_at_the_call(wrong: Any) -> None:
     if wrong is Chunks:
         wrong = type("Wrong", (), {"more": b"not callable"})()
@@ -216,13 +217,13 @@ def test_a_huge_chunk_behind_a_small_one_is_not_copied_either(push: str) -> None
     sock = ScriptedSocket(takes=[0])
     sock.sent = Sizes()
     channel = Patient(sock)
-    channel.connected = False  # type: ignore[assignment]
+    channel.connected = False
     if push == "one producer":
         channel.push_with_producer(Chunks(b"head", chunk))
     else:
         channel.push(b"head")
         getattr(channel, push)(Chunks(chunk) if push == "push_with_producer" else chunk)
-    channel.connected = True  # type: ignore[assignment]
+    channel.connected = True
     finish(channel)
     assert sum(sock.sent) == 4 + len(chunk)
     assert any(base_of(data) is chunk for data in sock.offered)
@@ -261,7 +262,9 @@ def test_a_real_connection_gets_all_of_a_large_producer() -> None:
     data = bytes(range(256)) * 20_000
     with connected(Chat, tcp=True) as (channel, peer):
         channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        channel.push_with_producer(IterableProducer(data[start : start + 9_999] for start in range(0, len(data), 9_999)))
+        channel.push_with_producer(
+            IterableProducer(data[start : start + 9_999] for start in range(0, len(data), 9_999))
+        )
         assert transferred(channel, peer, len(data)) == data
 
 
@@ -345,7 +348,9 @@ def test_a_producer_that_raises_closes_the_channel_through_handle_error() -> Non
     assert (producer.closings, waiting.closings, waiting.calls) == (1, 1, 0)
 
 
-def test_by_default_the_error_of_a_producer_is_reported_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_by_default_the_error_of_a_producer_is_reported_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     channel = Chat(ScriptedSocket())
     channel.push_with_producer(Chunks(LookupError("as asked")))
     assert (channel.closes, channel._socket.closed) == (1, True)
@@ -432,140 +437,6 @@ def test_a_producer_that_discards_the_buffers_is_asked_no_more() -> None:
     assert producer.calls == 1
     assert producer.closings >= 1
     assert wire(channel).endswith(b"after")
-
-
-# -- a producer is closed whenever its channel goes
-
-
-def by_close(channel: Chat, peer: socket.socket) -> None:
-    channel.close()
-
-
-def by_handle_close(channel: Chat, peer: socket.socket) -> None:
-    channel.handle_close()
-
-
-def by_close_all(channel: Chat, peer: socket.socket) -> None:
-    asyncore.close_all(channel._map)
-
-
-def by_discarding_the_buffers(channel: Chat, peer: socket.socket) -> None:
-    channel.discard_buffers()
-
-
-def by_the_peer(channel: Chat, peer: socket.socket) -> None:
-    peer.close()
-    turn(channel._map, 2)
-
-
-def by_a_failing_callback(channel: Chat, peer: socket.socket) -> None:
-    channel.on_found = lambda message: 1 / 0
-    peer.sendall(b"one\n")
-    turn(channel._map)
-
-
-def by_a_failing_handler(channel: Chat, peer: socket.socket) -> None:
-    channel.handle_read = lambda: 1 / 0  # type: ignore[method-assign, assignment]
-    peer.sendall(b"one\n")
-    turn(channel._map)
-
-
-def by_a_failing_send(channel: Chat, peer: socket.socket) -> None:
-    def send(data: Any) -> int:
-        raise OSError(5, "input/output error")
-
-    channel.send = send  # type: ignore[method-assign]
-    channel.handle_write()
-
-
-def by_another_producer(channel: Chat, peer: socket.socket) -> None:
-    channel.producer_fifo.appendleft(Chunks(LookupError("as asked")))
-    channel.handle_write()
-
-
-@pytest.mark.parametrize("state", ["waiting", "half sent", "not connected", "in a queue of the program's"])
-@pytest.mark.parametrize(
-    "go",
-    [
-        by_close,
-        by_handle_close,
-        by_close_all,
-        by_discarding_the_buffers,
-        by_the_peer,
-        by_a_failing_callback,
-        by_a_failing_handler,
-        by_a_failing_send,
-        by_another_producer,
-    ],
-)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_producer_is_closed_once_when_its_channel_goes(
-    go: Callable[[Chat, socket.socket], None], state: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("CRITICAL", "antiphon")
-    first, second = ClosingChunks(*[bytes(MIB)] * 9), ClosingChunks(b"never asked for")
-    with connected(Chat) as (channel, peer):
-        if state == "waiting":
-            channel.push(bytes(3 * MIB))
-        if state == "not connected" and go not in (by_the_peer, by_a_failing_send, by_another_producer):
-            channel.connected = False  # type: ignore[assignment]
-        if state == "in a queue of the program's":
-            channel.producer_fifo = deque()
-        channel.push_with_producer(first)
-        channel.push_with_producer(second)
-        if go is by_another_producer:
-            received(peer)
-        go(channel, peer)
-    assert (first.closings, second.closings) == (1, 1)
-
-
-def test_a_producer_is_closed_when_it_is_exhausted() -> None:
-    channel = chat()
-    producer = ClosingChunks(b"one")
-    channel.push_with_producer(producer)
-    finish(channel)
-    assert producer.closings == 1
-    channel.close()
-    assert producer.closings == 1
-
-
-def test_a_close_of_an_object_that_is_no_producer_of_ours_is_not_called() -> None:
-    class Foreign(Chunks):
-        def close(self) -> None:
-            raise AssertionError("this may mean anything")
-
-    channel = chat(takes=[1, 0, 0])
-    channel.push_with_producer(Foreign(b"one", b"two"))
-    channel.push_with_producer(Foreign(b"three"))
-    channel.close()
-    other = chat()
-    other.push_with_producer(Foreign(b"one"))
-    finish(other)
-    assert wire(other) == b"one"
-
-
-def test_a_producer_that_fails_to_close_keeps_no_other_from_being_closed() -> None:
-    class Stuck(ClosingChunks):
-        def close(self) -> None:
-            super().close()
-            raise LookupError("as asked")
-
-    producers = [Stuck(b"one"), ClosingChunks(b"two"), Stuck(b"three"), ClosingChunks(b"four")]
-    channel = chat(takes=[0])
-    for producer in producers:
-        channel.push_with_producer(producer)
-    with pytest.raises(LookupError):
-        channel.close()
-    assert [producer.closings for producer in producers] == [1, 1, 1, 1]
-    assert (channel._socket.closed, channel._map) == (True, {})
-
-
-def test_a_channel_that_is_gone_keeps_no_producer_alive() -> None:
-    channel = chat(takes=[0])
-    producer = ClosingChunks(b"one")
-    channel.push_with_producer(producer)
-    channel.close()
-    assert sys.getrefcount(producer) <= 2
 
 
 def test_answers_of_a_producer_in_a_callback_leave_when_the_event_ends() -> None:

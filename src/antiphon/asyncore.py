@@ -7,6 +7,7 @@ calls their handlers until the map is empty.
 import errno
 import os
 import select
+import socket  # noqa: F401 (programs reach it through this module)
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from antiphon.interest import noticed
 from antiphon.loop import ESCAPING, Batch, ExitNow, Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import Outbox
-from antiphon.pollers.base import READ, URGENT, WRITE
+from antiphon.pollers.base import INVALID, READ, URGENT, WRITE
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
 
@@ -131,6 +132,9 @@ def _dispatch(turning: Loop, batch: Batch) -> None:
 
 
 def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
+    if flags & INVALID:  # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
+        lost(channel)
+        flags = 0
     reads = turning.waits_for(fd) & READ
     if flags & READ or (reads and flags & TROUBLE):
         read(channel)

@@ -22,9 +22,9 @@ def handle_each(obj: Any, flags: int) -> None:
                 return
 
 
-def _opened(obj: Any) -> tuple[int | None, int]:
+def _opened(obj: Any) -> tuple[int | None, Any]:
     """What changes when `obj` is closed, and again when it is opened anew with the same descriptor."""
-    return getattr(obj, "_fileno", None), id(getattr(obj, "_socket", None))
+    return getattr(obj, "_fileno", None), getattr(obj, "_socket", None)
 
 
 def ended(obj: Any) -> None:

@@ -19,7 +19,7 @@ from antiphon import pollers
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.pollers.base import READ, Poller
-from antiphon.timers import Timer, Timers
+from antiphon.timers import Timer, Timers, seconds
 from antiphon.wakeup import Wakeup
 
 __all__ = ["ESCAPING", "Batch", "Dispatch", "ExitNow", "Loop", "contain"]
@@ -40,6 +40,9 @@ Dispatch: TypeAlias = Callable[["Loop", Batch], None]
 
 #: Made ready at import: when it is needed, no file can be opened.
 _make_without_descriptor: Final = pollers.maker("poll" if "poll" in pollers.offered() else "select")
+
+#: Seconds that a turn waits at most which other threads can't end.
+_DEAF_FOR: Final = 1.0
 
 _all_loops: "WeakSet[Loop]" = WeakSet()
 #: Loops with timers or calls pending, which must outlive the last channel of their map.
@@ -173,7 +176,8 @@ class Loop:
             arguments: for the callback.
             group: a set that holds the timer as long as it is pending.
         """
-        return self._timer(self.now() + delay, callback, arguments, delay=delay, group=group)
+        when = self.now() + seconds("delay", delay, least=0)
+        return self._timer(when, callback, arguments, delay=delay, group=group)
 
     def call_at(
         self, when: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
@@ -185,7 +189,8 @@ class Loop:
         self, interval: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
     ) -> Timer:
         """Call `callback(*arguments)` every `interval` seconds (more than 0), first after one interval."""
-        return self._timer(self.now() + interval, callback, arguments, interval=interval, group=group)
+        when = self.now() + seconds("interval", interval, above=0)
+        return self._timer(when, callback, arguments, interval=interval, group=group)
 
     def _timer(
         self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any
@@ -210,7 +215,7 @@ class Loop:
     @property
     def busy(self) -> bool:
         """Whether there is something to do even without a channel: a timer or another thread's call."""
-        return bool(self._calls) or len(self._timers) > 0
+        return bool(self._calls) or self._timers.active > 0
 
     # -- the turn ------------------------------------------------------------------------------------
 
@@ -240,12 +245,13 @@ class Loop:
             try:
                 if self._dirty:
                     self._update_dirty()
-                ready = poller.wait(self._patience(timeout) if self._pinned or self._dirty else timeout)
+                hurried = self._dirty or self._pinned or self._timers.active or self._makes_do
+                ready = poller.wait(self._patience(timeout) if hurried else timeout)
             finally:
                 self._waiting = False
             if ready:
                 self._hand_over(ready, dispatch)
-            if self._pinned:
+            if self._pinned or self._timers.active:  # A timer that has called may be reset.
                 self._run_due()
             if self._makes_do:
                 self._release()
@@ -277,8 +283,18 @@ class Loop:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             return self._make_do()
+        self._claim(self._wakeup.fileno())
         poller.watch(self._wakeup.fileno(), READ)
         return poller
+
+    def _claim(self, fd: int) -> None:
+        """End the channel that the map has for the loop's own `fd`: its descriptor was closed behind its back."""
+        channel = self.map.get(fd)
+        if channel is not None:
+            try:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            except OSError:
+                contain(channel)
 
     def _make_do(self) -> Poller:
         """No descriptor is left: for one turn, use a poller that takes none, and do without wakeups."""
@@ -299,7 +315,9 @@ class Loop:
     def _patience(self, timeout: float | None) -> float | None:
         if self._calls or self._dirty:
             return 0.0
-        due_in = self._timers.seconds_until_next(self.now()) if len(self._timers) else None
+        if self._makes_do:
+            timeout = _DEAF_FOR if timeout is None else min(timeout, _DEAF_FOR)
+        due_in = self._timers.seconds_until_next(self.now()) if self._timers.active else None
         if due_in is None:
             return timeout
         return due_in if timeout is None else min(timeout, due_in)

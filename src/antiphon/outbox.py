@@ -5,7 +5,7 @@ ordinary deque to the programs that have always handled `producer_fifo` themselv
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from antiphon.producers import Producer
@@ -40,8 +40,13 @@ class Outbox(deque[Any]):
         encoding: of `str` items and chunks; None when these are errors.
     """
 
-    changed: Callable[[], None] | None = None
-    encoding: str | None = None
+    __slots__ = ("changed", "encoding")  # One of these outlives the first push of every channel.
+    changed: Callable[[], None] | None
+    encoding: str | None
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__(items)
+        self.changed = self.encoding = None
 
     def next_piece(self, size: int, limit: int | None) -> Piece | CloseMark | None:
         """Take the next bytes to send off the queue.

@@ -22,23 +22,25 @@ class Scheduling:
 
         What it raises goes to the channel's `handle_error`.
         """
-        return self._schedule().call_later(delay, self._call, callback, *arguments, group=self._timer_group())
+        return self._schedule(callback).call_later(delay, self._call, callback, *arguments, group=self._timer_group())
 
     def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """As `call_later`, at the time `when` of the loop's clock (`time.monotonic`)."""
-        return self._schedule().call_at(when, self._call, callback, *arguments, group=self._timer_group())
+        return self._schedule(callback).call_at(when, self._call, callback, *arguments, group=self._timer_group())
 
     def call_every(self, interval: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` every `interval` seconds, until the channel closes."""
-        return self._schedule().call_every(
+        return self._schedule(callback).call_every(
             interval, self._call, callback, *arguments, group=self._timer_group()
         )
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Have the loop's thread call `callback(*arguments)` soon. For other threads."""
-        self._schedule().call_soon_threadsafe(self._call, callback, *arguments)
+        self._schedule(callback).call_soon_threadsafe(self._call, callback, *arguments)
 
-    def _schedule(self) -> Loop:
+    def _schedule(self, callback: Any) -> Loop:
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r}")
         return self._loop or loop_of(self._map)
 
     def _timer_group(self) -> set[Timer]:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Timer", "Timers", "seconds"]
 
 #: A heap up to this length is never worth tidying.
 SMALL: Final = 64
@@ -97,7 +97,7 @@ class Timer:
             TypeError: `delay` is no number.
         """
         if delay is not None:
-            self._delay = _seconds("delay", delay, least=0)
+            self._delay = seconds("delay", delay, least=0)
         if self.callback is not _cancelled:
             self._timers._start(self, self._timers.now() + self._delay)
 
@@ -114,6 +114,7 @@ class Timers:
 
     Attributes:
         now: the clock, in seconds, never going back.  Asked when a delay starts, and only then.
+        active: how many timers are active, as `len` says too.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -122,7 +123,7 @@ class Timers:
         # (deadline, number, timer).  No two timers have the same number, so that no timer is compared.
         self._heap: list[tuple[float, int, Timer]] = []
         self._ready: deque[Timer] = deque()
-        self._active = 0
+        self.active = 0
         self._numbers = itertools.count()
 
     def call_at(
@@ -168,11 +169,11 @@ class Timers:
         """As `call_at`, but nothing is called before `start(timer)`.  Any thread may do this."""
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
-        when = _seconds("when", when)
+        when = seconds("when", when)
         if interval is not None:
-            interval = _seconds("interval", interval, above=0)
+            interval = seconds("interval", interval, above=0)
         if delay is not None:
-            delay = _seconds("delay", delay, least=0)
+            delay = seconds("delay", delay, least=0)
         elif interval is not None:
             delay = interval
         else:
@@ -227,7 +228,7 @@ class Timers:
         timer._is_ready = False
         if not timer.active:
             timer.active = True
-            self._active += 1
+            self.active += 1
             if timer._group is not None:
                 timer._group.add(timer)
         # A later deadline is looked at when the old place comes to the top.
@@ -241,7 +242,7 @@ class Timers:
         timer.active = False
         timer._is_ready = False
         timer._queued = None
-        self._active -= 1
+        self.active -= 1
         if timer._group is not None:
             timer._group.discard(timer)
         self._compact()
@@ -265,7 +266,7 @@ class Timers:
 
     def _compact(self) -> None:
         """Build the heap anew if more than half of it are places that nobody comes to any more."""
-        if len(self._heap) > SMALL and self._active * 2 < len(self._heap):
+        if len(self._heap) > SMALL and self.active * 2 < len(self._heap):
             live = {timer for queued, _, timer in self._heap if timer._queued == queued}
             self._heap.clear()
             for timer in live:
@@ -280,7 +281,7 @@ class Timers:
 
     def __len__(self) -> int:
         """How many timers are active."""
-        return self._active
+        return self.active
 
 
 def _next_deadline(when: float, interval: float, now: float) -> float:
@@ -295,7 +296,7 @@ def _next_deadline(when: float, interval: float, now: float) -> float:
     return following if following > now else now + interval  # Rounding may have taken the step away.
 
 
-def _seconds(name: str, value: float, *, least: float = -math.inf, above: float = -math.inf) -> float:
+def seconds(name: str, value: float, *, least: float = -math.inf, above: float = -math.inf) -> float:
     """`value` as a float, or an error that names what was wanted and what was found."""
     try:
         if not math.isfinite(value):

@@ -59,7 +59,7 @@ SUITES = [
     suite("test.test_smtpd", 150, "3.11"),
     suite("test.test_smtplib", 80),
     suite("test.test_logging.SMTPHandlerTest", 1),
-    suite("test.test_os.TestSendfile", 5),
+    suite("test.test_os.TestSendfile", 5, "3.11"),
     suite("test.test_ssl.ThreadedTests.test_asyncore_server", 1),
     suite("test.test_ftplib", 85, slow=True),
     suite("test.test_poplib", 65, slow=True),

@@ -100,6 +100,8 @@ def chat_class(modules: Modules) -> Any:  # noqa: C901 (one class, whose methods
     """
 
     class Chat(modules.asynchat.async_chat):  # type: ignore[misc, name-defined]
+        ac_in_buffer: bytes
+
         def __init__(self, sock: Any, channels: Any) -> None:
             super().__init__(sock, channels)
             self.trace: Trace = []

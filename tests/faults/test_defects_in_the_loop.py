@@ -4,11 +4,12 @@ import contextlib
 import os
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from faults.originals import Modules, ours, the_originals
 from faults.scenes import Defect, connected_pair, defect, line_channel, listening
 
+assert not TYPE_CHECKING or sys.platform != "win32"
 resource = pytest.importorskip("resource", reason="the limit on descriptors is set with getrlimit(2)")
 
 

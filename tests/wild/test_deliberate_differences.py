@@ -8,15 +8,22 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
 import sys
+import threading
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
+import antiphon
+from antiphon import pollers
 from faults.originals import Modules, ours, the_originals
 from faults.scenes import Defect, connected_pair, defect, line_channel, listening, received
 from wild.parts import listener_and_address, noting, step
+
+SOURCE = Path(antiphon.__file__).parents[1]
 
 
 def after_close_when_done(modules: Modules) -> object:
@@ -40,12 +47,17 @@ def the_end_read_twice(modules: Modules) -> object:
     """A handler calls recv() twice at the end of the connection, and handle_close() does not close."""
     ends: list[None] = []
     channels: dict[int, Any] = {}
-    body = {"handle_read": lambda self: (self.recv(1), self.recv(1)), "handle_close": lambda self: ends.append(None)}
+    body = {
+        "handle_read": lambda self: (self.recv(1), self.recv(1)),
+        "handle_close": lambda self: ends.append(None),
+    }
     with connected_pair() as (near, far):
-        noting(modules.asyncore.dispatcher, **body)(near, channels)
+        channel = noting(modules.asyncore.dispatcher, **body)(near, channels)
         far.close()
         step(modules, channels, 2)
-        return len(ends)
+        still_open = channel in channels.values()
+        channel.close()
+        return len(ends), still_open
 
 
 def a_descriptor_used_again_in_the_same_turn(modules: Modules) -> object:
@@ -53,22 +65,21 @@ def a_descriptor_used_again_in_the_same_turn(modules: Modules) -> object:
     channels: dict[int, Any] = {}
     stale: list[str] = []
     with contextlib.ExitStack() as opened:
-        near, far = opened.enter_context(connected_pair())
-        second, peer = (sock.detach() for sock in opened.enter_context(connected_pair()))
-        far.sendall(b"x")
-        os.write(peer, b"x")
+        near, far, second, peer = (sock for _ in range(2) for sock in opened.enter_context(connected_pair()))
+        number = second.fileno()
+        for sock in far, peer:
+            sock.sendall(b"x")
 
         def handle_read(self: Any) -> None:
             self.recv(1)
             victim.close()
-            sock, other = socket.socketpair()
-            opened.callback(other.close)
-            assert sock.fileno() == second
-            noting(modules.asyncore.dispatcher, handle_read=lambda self: stale.append("read"))(sock, channels)
+            os.dup2(far.fileno(), number)
+            noting(modules.asyncore.dispatcher, handle_read=lambda self: stale.append("read"))(
+                socket.socket(fileno=number), channels
+            )
 
         noting(modules.asyncore.dispatcher, handle_read=handle_read)(near, channels)
-        victim = noting(modules.asyncore.dispatcher)(socket.socket(fileno=second), channels)
-        opened.callback(os.close, peer)
+        victim = noting(modules.asyncore.dispatcher)(second, channels)
         step(modules, channels)
         modules.asyncore.close_all(channels)
         return stale
@@ -209,7 +220,9 @@ def where_an_error_is_reported_with_the_switch(modules: Modules) -> object:
     log_info = lambda self, message, type="info": messages.append((type, message[:27]))  # noqa: A002, E731
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far), listening() as heard:
-        noting(modules.asyncore.dispatcher, handle_read=lambda self: 1 // 0, log_info=log_info)(near, channels)
+        noting(modules.asyncore.dispatcher, handle_read=lambda self: 1 // 0, log_info=log_info)(
+            near, channels
+        )
         far.sendall(b"x")
         step(modules, channels)
     return messages, heard.levels()
@@ -269,7 +282,9 @@ def an_error_of_accept_that_passes(modules: Modules) -> object:
     """accept() fails as it may when the network goes away: accept(2) says to try again."""
     channels: dict[int, Any] = {}
     listener = modules.asyncore.dispatcher(map=channels)
-    listener.set_socket(mock.Mock(**{"accept.side_effect": OSError(errno.ENETDOWN, "down"), "fileno.return_value": 1}))
+    listener.set_socket(
+        mock.Mock(**{"accept.side_effect": OSError(errno.ENETDOWN, "down"), "fileno.return_value": 1})
+    )
     listener.accepting = True
     with listening():
         modules.asyncore.read(listener)
@@ -426,8 +441,10 @@ def a_descriptor_closed_behind_the_channel(modules: Modules) -> object:
         try:
             step(modules, channels, 3)
         except OSError as error:
-            return type(error).__name__, channel.read(), lost in channels.values()
-        return "the loop goes on", channel.read(), lost in channels.values()
+            return type(error).__name__, channel.read()
+        finally:
+            lost.close()
+        return "the loop goes on", channel.read()
 
 
 def the_type_of_the_default_map(modules: Modules) -> object:
@@ -447,33 +464,110 @@ def where_states_are_kept(modules: Modules) -> object:
         return [name in vars(channel) for name in ("connected", "socket", "producer_fifo", "ac_in_buffer")]
 
 
-def a_predicate_replaced_on_the_class_late(modules: Modules, touch: bool = False) -> object:
-    """The class of a channel gets a readable() after the loop has met the channel. Is it asked in the next turn?"""
+def a_predicate_replaced_late(modules: Modules, on_class: bool = True) -> object:
+    """A channel, or its class, gets another readable() after the loop has met it. Is it asked in the next
+    turn?
+    """
 
     class Plain(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
         pass
 
     asked: list[None] = []
     channels: dict[int, Any] = {}
-    with connected_pair() as (near, _):
+    with connected_pair() as (near, _), listening():
         channel = Plain(near, channels)
         step(modules, channels)
-        Plain.readable = lambda self: asked.append(None)
-        if touch:
-            channel.connected = channel.connected
+        if on_class:
+            Plain.readable = lambda self: asked.append(None)
+        else:
+            channel.readable = lambda: asked.append(None)
         step(modules, channels)
         return len(asked)
 
 
-def a_predicate_replaced_on_the_class_late_with_the_switch(modules: Modules) -> object:
-    return a_predicate_replaced_on_the_class_late(modules, touch=True)
+def a_predicate_replaced_late_with_the_switch(modules: Modules) -> object:
+    return a_predicate_replaced_late(modules, on_class=False)
+
+
+def a_handler_replaced_on_the_class_late(modules: Modules) -> object:
+    """The class of a channel gets a handle_write() after the loop has met the channel. Is it called then?"""
+
+    class Plain(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
+        pass
+
+    called: list[None] = []
+    channels: dict[int, Any] = {}
+    with connected_pair() as (near, _):
+        Plain(near, channels)
+        step(modules, channels)
+        Plain.handle_write = lambda self: called.append(None)
+        step(modules, channels)
+        return len(called)
+
+
+def in_another_thread(function: Any, *arguments: Any) -> None:
+    """Call it there, and wait for its end."""
+    thread = threading.Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+
+
+def a_turn_in_another_thread(modules: Modules) -> object:
+    """Two channels are ready. While the first is dealt with, another thread calls poll() for their map."""
+    channels: dict[int, Any] = {}
+    threads: list[bool] = []
+
+    def handle_read(self: Any) -> None:
+        self.recv(1)
+        threads.append(threading.current_thread() is here)
+        if len(threads) == 1:
+            in_another_thread(modules.asyncore.poll, 0, channels)
+
+    here = threading.current_thread()
+    with connected_pair() as (near, far), connected_pair() as (other, peer):
+        for sock in near, other:
+            noting(modules.asyncore.dispatcher, handle_read=handle_read)(sock, channels)
+        far.sendall(b"x")
+        peer.sendall(b"x")
+        step(modules, channels)
+        return threads[:2]
+
+
+def a_push_in_another_thread(modules: Modules) -> object:
+    """While a channel is dealt with, another thread pushes to a second one. Does the loop's thread send that?
+    """
+    channels: dict[int, Any] = {}
+    threads: list[bool] = []
+
+    def send(self: Any, data: Any) -> Any:
+        threads.append(threading.current_thread() is here)
+        return modules.asynchat.async_chat.send(self, data)
+
+    here = threading.current_thread()
+    with connected_pair() as (near, far), connected_pair() as (other, _):
+        pushed = type("Chat", (modules.asynchat.async_chat,), {"send": send})(other, channels)
+        push = lambda self: (self.recv(1), in_another_thread(pushed.push, b"x"))  # noqa: E731
+        noting(modules.asyncore.dispatcher, handle_read=push)(near, channels)
+        far.sendall(b"x")
+        step(modules, channels)
+        return threads
+
+
+def a_wait_without_select(modules: Modules) -> object:
+    """How often does a turn call `select.select`, which a test may have replaced?"""
+    channels: dict[int, Any] = {}
+    with connected_pair() as (near, _), mock.patch("select.select", return_value=([], [], [])) as called:
+        noting(modules.asyncore.dispatcher)(near, channels)
+        with mock.patch.dict(os.environ, {pollers.ENVIRONMENT_VARIABLE: pollers.offered()[0]}):
+            step(modules, channels)
+    return called.call_count > 0
 
 
 ALL = [b"QUIT", b"DELE 1", b"DELE 2"]
 UNHANDLED_WRITES = ["unhandled write event"] * 3
 DIFFERENCES = [
     defect(after_close_when_done, original=ALL, wanted=[b"QUIT"]),
-    defect(the_end_read_twice, original=4, wanted=1),
+    defect(the_end_read_twice, original=(4, True), wanted=(1, False)),
     defect(a_descriptor_used_again_in_the_same_turn, original=["read"], wanted=[]),
     defect(sends_for_64_lines, original=(64, True), wanted=(1, True)),
     defect(sends_for_64_lines_with_the_switch, original=(64, True), wanted=(64, True)),
@@ -508,12 +602,18 @@ DIFFERENCES = [
     defect(an_exception_that_is_no_exception, original=["handle_error"], wanted=["the loop raised"]),
     defect(handle_error_fails, original=("the loop raised", True), wanted=("the loop goes on", False)),
     defect(readable_fails, original=("the loop raised", True), wanted=("the loop goes on", False)),
-    defect(a_descriptor_closed_behind_the_channel, original=("OSError", b"", True), wanted=("the loop goes on", b"x", False)),
+    defect(
+        a_descriptor_closed_behind_the_channel, original=("OSError", b""), wanted=("the loop goes on", b"x")
+    ),
+    defect(a_turn_in_another_thread, original=[True, False], wanted=[True, True]),
+    defect(a_push_in_another_thread, original=[False], wanted=[True]),
+    defect(a_wait_without_select, original=True, wanted=pollers.offered()[0] == "select"),
     defect(the_type_of_the_default_map, original=(True, True), wanted=(False, True)),
     defect(modules_reached_through_the_module, original=[True] * 4, wanted=[False] * 4),
     defect(where_states_are_kept, original=[True] * 4, wanted=[False] * 4),
-    defect(a_predicate_replaced_on_the_class_late, original=1, wanted=0),
-    defect(a_predicate_replaced_on_the_class_late_with_the_switch, original=1, wanted=1),
+    defect(a_predicate_replaced_late, original=1, wanted=0),
+    defect(a_predicate_replaced_late_with_the_switch, original=1, wanted=1),
+    defect(a_handler_replaced_on_the_class_late, original=1, wanted=0),
 ]
 
 
@@ -525,3 +625,22 @@ def test_the_old_modules_did_that(difference: Defect) -> None:
 @pytest.mark.parametrize("difference", DIFFERENCES)
 def test_antiphon_does_this(difference: Defect) -> None:
     assert difference.scene(ours()) == difference.wanted
+
+
+def test_the_loop_goes_on_while_a_timer_is_pending() -> None:
+    """loop() used to end with the last channel; it still does where the program sets no timer."""
+    asyncore = ours().asyncore
+    channels: dict[int, Any] = {}
+    called: list[str] = []
+    asyncore.get_loop(channels).call_later(0, called.append, "due")
+    asyncore.loop(30, map=channels)
+
+    assert called == ["due"]
+
+
+def test_importing_warns_of_nothing() -> None:
+    """The old modules announced their removal in a DeprecationWarning."""
+    program = "from antiphon import asyncore, asynchat"
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, env={"PYTHONPATH": str(SOURCE)}
+    )

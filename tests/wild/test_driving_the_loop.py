@@ -112,10 +112,11 @@ def test_the_loop_itself_may_be_replaced(modules: Modules, monkeypatch: pytest.M
 def test_read_and_write_may_be_replaced(
     modules: Modules, monkeypatch: pytest.MonkeyPatch, name: str, go: Any
 ) -> None:
-    """A wrapper of unit tests replaces `asyncore.read` and `asyncore.write` to see what they are called with."""
+    """A wrapper of unit tests replaces `asyncore.read` and `asyncore.write` to see what they are called with.
+    """
     calls: list[Any] = []
     original = getattr(modules.asyncore, name)
-    monkeypatch.setattr(modules.asyncore, name, lambda obj: (calls.append(obj), original(obj)))
+    monkeypatch.setattr(modules.asyncore, name, replacement)
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = noting(modules.asyncore.dispatcher, writable=lambda self: True)(near, channels)
@@ -132,7 +133,7 @@ def test_readwrite_may_be_replaced(modules: Modules, monkeypatch: pytest.MonkeyP
     calls: list[Any] = []
     original = modules.asyncore.readwrite
     monkeypatch.setattr(
-        modules.asyncore, "readwrite", lambda obj, flags: (calls.append((obj, flags)), original(obj, flags))
+        modules.asyncore, "readwrite", replacement
     )
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
@@ -145,7 +146,9 @@ def test_readwrite_may_be_replaced(modules: Modules, monkeypatch: pytest.MonkeyP
 
 
 def test_events_can_be_passed_to_any_object(modules: Modules) -> None:
-    """pyftpdlib, ZEO and asyncore-wsgi call read(), write(), _exception() and readwrite() from loops of their own."""
+    """pyftpdlib, ZEO and asyncore-wsgi call read(), write(), _exception() and readwrite() from loops of their
+    own.
+    """
 
     class Anything:
         def __init__(self) -> None:
@@ -218,8 +221,11 @@ def test_predicates_are_asked_once_a_turn_and_may_act(modules: Modules, end: str
 
 
 @pytest.mark.parametrize("name", ["poll_fun", "async_map"])
-def test_names_that_nobody_reads_may_be_set(modules: Modules, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Old programs set attributes on the module, and on its classes, for versions that no longer read them."""
+def test_names_that_nobody_reads_may_be_set(
+    modules: Modules, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Old programs set attributes on the module, and on its classes, for versions that no longer read them.
+    """
     monkeypatch.setattr(modules.asyncore, name, object(), raising=False)
     monkeypatch.setattr(modules.asyncore.dispatcher, name, object(), raising=False)
 

@@ -16,7 +16,9 @@ both_ways = pytest.mark.parametrize("use_poll", [False, True], ids=["loop", "use
 
 @both_ways
 def test_the_loop_calls_the_event_methods(modules: Modules, use_poll: bool) -> None:
-    """bacpypes, PyBitmessage, pyftpdlib: handle_read_event() and its like overridden, calling the class's own."""
+    """bacpypes, PyBitmessage, pyftpdlib: handle_read_event() and its like overridden, calling the class's
+    own.
+    """
     base = noting(modules.asyncore.dispatcher, writable=lambda self: True)
 
     class Watched(base):  # type: ignore[misc, valid-type]
@@ -56,7 +58,9 @@ def test_the_event_method_may_be_the_handler(modules: Modules, use_poll: bool) -
 
 @both_ways
 def test_an_overridden_write_event_is_waited_for(modules: Modules, use_poll: bool) -> None:
-    """A channel with a handle_write_event() of its own and no handle_write(): its loop must still wait for it."""
+    """A channel with a handle_write_event() of its own and no handle_write(): its loop must still wait for
+    it.
+    """
 
     class Writing(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
         wrote = 0
@@ -239,7 +243,9 @@ def test_ignored_types_are_not_printed(modules: Modules) -> None:
 
 @both_ways
 @pytest.mark.parametrize("base", ["dispatcher", "async_chat"])
-def test_handle_close_and_handle_error_are_called_by_their_class(modules: Modules, base: str, use_poll: bool) -> None:
+def test_handle_close_and_handle_error_are_called_by_their_class(
+    modules: Modules, base: str, use_poll: bool
+) -> None:
     """fail2ban, async_http, PodSixNet, supervisor: an override does its own and calls the class's."""
     cls = getattr(modules.asynchat if base == "async_chat" else modules.asyncore, base)
     calls: list[str] = []
@@ -271,7 +277,9 @@ def test_handle_close_and_handle_error_are_called_by_their_class(modules: Module
 
 
 def test_close_may_take_other_arguments(modules: Modules) -> None:
-    """mlat-client: `close(self, manual_close=False)`; hazelcast: `close(self, reason, cause)` calling the class's."""
+    """mlat-client: `close(self, manual_close=False)`; hazelcast: `close(self, reason, cause)` calling the
+    class's.
+    """
     calls: list[bool] = []
 
     class Program(noting(modules.asyncore.dispatcher)):  # type: ignore[misc]
@@ -310,7 +318,9 @@ def test_closing_twice_and_in_handlers(modules: Modules) -> None:
 
 
 def test_the_buffer_of_dispatcher_with_send(modules: Modules) -> None:
-    """medusa's monitor and an HTTP client look at `out_buffer`, put something there, and call initiate_send()."""
+    """medusa's monitor and an HTTP client look at `out_buffer`, put something there, and call
+    initiate_send().
+    """
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = modules.asyncore.dispatcher_with_send(near, channels)

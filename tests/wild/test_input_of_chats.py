@@ -17,7 +17,9 @@ def chat(modules: Modules, **body: Any) -> Any:
 
 @pytest.mark.parametrize("how", ["positional", "keywords", "sock alone", "later"])
 def test_every_way_to_make_one(modules: Modules, socket_map: Any, how: str) -> None:
-    """async_chat(conn), async_chat(sock=sock), async_chat(sock, map), async_chat() and then a socket: all of them."""
+    """async_chat(conn), async_chat(sock=sock), async_chat(sock, map), async_chat() and then a socket: all of
+    them.
+    """
     cls = type("Chat", (modules.asynchat.async_chat,), {})
     with connected_pair() as (near, _):
         match how:
@@ -125,7 +127,8 @@ def test_the_size_of_a_read_is_an_attribute(modules: Modules, when: str) -> None
 
 
 def test_a_program_s_own_handle_read_uses_the_sizes(modules: Modules) -> None:
-    """Game servers: `self.recv(self.ac_in_buffer_size)` in a handle_read() of their own, left at the default."""
+    """Game servers: `self.recv(self.ac_in_buffer_size)` in a handle_read() of their own, left at the default.
+    """
     got: list[bytes] = []
     handle_read = lambda self: got.append(self.recv(self.ac_in_buffer_size))  # noqa: E731
     channels: dict[int, Any] = {}
@@ -156,7 +159,9 @@ def test_input_is_dropped_by_clearing_the_buffer(modules: Modules, callback: str
                 self.ac_in_buffer = empty
 
     if modules != ours() and (callback == "collect_incoming_data" or empty == ""):
-        pytest.skip("the old asynchat cut the buffer by its length after collect_incoming_data(), and knew no text")
+        pytest.skip(
+            "the old asynchat cut the buffer by its length after collect_incoming_data(), and knew no text"
+        )
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = Dropping(near, channels)
@@ -218,7 +223,8 @@ def test_a_handle_read_of_one_s_own_may_cut_the_buffer_itself(modules: Modules) 
 
 
 def test_the_kinds_of_terminators(modules: Modules) -> None:
-    """smtpd, fail2ban, supervisor's HTTP client: a line, then a counted body, then a line again, in one read."""
+    """smtpd, fail2ban, supervisor's HTTP client: a line, then a counted body, then a line again, in one read.
+    """
 
     class Counted(chat(modules)):  # type: ignore[misc]
         def found_terminator(self) -> None:
@@ -366,7 +372,9 @@ def test_reading_is_held_back_by_readable(modules: Modules) -> None:
 
 
 def test_attributes_of_python_2_5_do_no_harm(modules: Modules) -> None:
-    """supervisor, medusa and pyftpdlib override refill_buffer() and set ac_out_buffer: nobody calls or reads them."""
+    """supervisor, medusa and pyftpdlib override refill_buffer() and set ac_out_buffer: nobody calls or reads
+    them.
+    """
 
     def refill_buffer(self: Any) -> None:
         raise AssertionError("called")

@@ -13,7 +13,9 @@ from wild.parts import connected_pair, noting, step
 
 
 def test_modules_are_reached_through_the_module(modules: Modules) -> None:
-    """fail2ban: `hasattr(asyncore.select, "poll")`; others catch `asyncore.select.error`, `asyncore.socket.error`."""
+    """fail2ban: `hasattr(asyncore.select, "poll")`; others catch `asyncore.select.error`,
+    `asyncore.socket.error`.
+    """
     assert modules.asyncore.select.error is OSError
     assert modules.asyncore.socket.error is OSError
     assert modules.asyncore.socket is socket
@@ -60,8 +62,11 @@ def test_the_set_of_what_ends_a_connection_can_be_read(modules: Modules) -> None
 def test_the_set_of_what_ends_a_connection_can_be_made_larger(
     modules: Modules, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """PyBitmessage adds ETIMEDOUT and others: recv() and send() must look the name up when they are called."""
-    fake = mock.Mock(**{f"{method}.side_effect": OSError(errno.ETIMEDOUT, "timed out"), "fileno.return_value": 100})
+    """PyBitmessage adds ETIMEDOUT and others: recv() and send() must look the name up when they are called.
+    """
+    fake = mock.Mock(
+        **{f"{method}.side_effect": OSError(errno.ETIMEDOUT, "timed out"), "fileno.return_value": 100}
+    )
     channel = noting(modules.asyncore.dispatcher)(map={})
     channel.set_socket(fake)
     with pytest.raises(OSError, match="timed out"):
@@ -108,7 +113,9 @@ def test_exit_now_ends_the_loop_and_nothing_else(modules: Modules, event: str, u
 
 
 def test_compact_traceback_is_unpacked(modules: Modules) -> None:
-    """zope.server, ZEO, supervisor, ZServer, medusa: `(file, fun, line), t, v, tbinfo = asyncore.compact_traceback()`."""
+    """zope.server, ZEO, supervisor, ZServer, medusa: `(file, fun, line), t, v, tbinfo =
+    asyncore.compact_traceback()`.
+    """
     try:
         raise LookupError("as asked")
     except LookupError:
@@ -123,7 +130,12 @@ def test_compact_traceback_is_unpacked(modules: Modules) -> None:
 
 def test_close_all_is_called_in_each_of_its_ways(modules: Modules, socket_map: Any) -> None:
     """asyncore-wsgi, ZServer, medusa, ZEO and CPython's test servers."""
-    for arguments, named in [((), {}), ((socket_map,), {}), ((socket_map, True), {}), ((), {"ignore_all": True})]:
+    for arguments, named in [
+        ((), {}),
+        ((socket_map,), {}),
+        ((socket_map, True), {}),
+        ((), {"ignore_all": True}),
+    ]:
         with connected_pair() as (near, far):
             for sock in (near, far):
                 modules.asyncore.dispatcher(sock)
@@ -149,7 +161,8 @@ def test_the_prefix_at_the_end_of_text_and_of_bytes(modules: Modules) -> None:
 
 
 def test_simple_producer_and_producers_with_nothing_but_more(modules: Modules) -> None:
-    """ZServer, supervisor, medusa and async_http push producers of their own: more() is all that they have."""
+    """ZServer, supervisor, medusa and async_http push producers of their own: more() is all that they have.
+    """
 
     class Countdown:
         left = 3
@@ -181,7 +194,9 @@ def test_the_fifo_of_old_versions_is_there() -> None:
 
 
 def test_the_modules_can_be_mocked_with_their_signatures(modules: Modules) -> None:
-    """A web application's tests: `mock.patch(..., autospec=True)` looks at every attribute of what it replaces."""
+    """A web application's tests: `mock.patch(..., autospec=True)` looks at every attribute of what it
+    replaces.
+    """
     fake = mock.create_autospec(modules.asyncore)
     fake.loop(timeout=1, count=2)
     fake.loop.assert_called_once_with(1, count=2)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from antiphon import pollers
 from faults.originals import Modules, ours
 from wild.parts import connected_pair, listener_and_address, noting, received, step
 
@@ -76,12 +77,16 @@ class Counting:
 
 @pytest.mark.parametrize("base", ["dispatcher", "async_chat"])
 def test_the_socket_may_be_replaced_at_any_time(modules: Modules, base: str) -> None:
-    """pyftpdlib, hazelcast, bacpypes, irc-bot and CPython's tests: TLS begins, and ends, under the same descriptor."""
+    """pyftpdlib, hazelcast, bacpypes, irc-bot and CPython's tests: TLS begins, and ends, under the same
+    descriptor.
+    """
     channels: dict[int, Any] = {}
     cls = getattr(modules.asynchat if base == "async_chat" else modules.asyncore, base)
     send = "push" if base == "async_chat" else "send"
     with connected_pair() as (near, far):
-        channel = noting(cls, writable=cls.writable if base == "async_chat" else lambda self: False)(near, channels)
+        channel = noting(cls, writable=cls.writable if base == "async_chat" else lambda self: False)(
+            near, channels
+        )
         far.sendall(b"plain")
         step(modules, channels)
         getattr(channel, send)(b"plain")
@@ -156,7 +161,8 @@ def contexts() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
 
 
 def secure_class(modules: Modules) -> Any:
-    """STARTTLS in the way of CPython's test_ftplib: the handshake is done by hand, want-read errors pass by."""
+    """STARTTLS in the way of CPython's test_ftplib: the handshake is done by hand, want-read errors pass by.
+    """
 
     class Secure(modules.asynchat.async_chat):  # type: ignore[misc, name-defined]
         handshaking = False
@@ -385,7 +391,10 @@ def test_a_listener_that_unpacks_what_accept_answers_survives_a_false_alarm(modu
             seen.append("nobody")
 
     channels: dict[int, Any] = {}
-    with listener_and_address(modules.asyncore.dispatcher, channels, handle_accept=handle_accept) as (listener, _):
+    with listener_and_address(modules.asyncore.dispatcher, channels, handle_accept=handle_accept) as (
+        listener,
+        _,
+    ):
         listener.handle_read_event()
 
         assert seen == ["nobody"]
@@ -398,7 +407,9 @@ def test_a_socket_that_listens_already(modules: Modules) -> None:
     channels: dict[int, Any] = {}
     with socket.create_server(("127.0.0.1", 0)) as ready:
         ready.setblocking(False)
-        cls = noting(modules.asyncore.dispatcher, handle_accepted=lambda self, sock, addr: accepted.append(sock))
+        cls = noting(
+            modules.asyncore.dispatcher, handle_accepted=lambda self, sock, addr: accepted.append(sock)
+        )
         listener = cls(map=channels)
         listener.set_socket(ready)
         listener.accepting = True
@@ -420,7 +431,9 @@ def test_the_family_and_type_of_the_socket_are_kept(modules: Modules) -> None:
 
 
 def test_datagrams(modules: Modules) -> None:
-    """bacpypes, pysnmp and NeoDym: recvfrom() and sendto() on `self.socket` of a channel that is never connected."""
+    """bacpypes, pysnmp and NeoDym: recvfrom() and sendto() on `self.socket` of a channel that is never
+    connected.
+    """
 
     class Datagrams(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
         def __init__(self, channels: Any) -> None:
@@ -467,6 +480,29 @@ def test_a_socket_that_was_closed_behind_the_channel_s_back(modules: Modules) ->
         modules.asyncore.dispatcher(map=channels).close()
 
         assert channels == {}
+
+
+@pytest.mark.parametrize("poller", pollers.offered())
+@pytest.mark.parametrize("use_poll", [False, True])
+def test_a_socket_that_was_closed_behind_the_channel_s_back_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, poller: str, use_poll: bool
+) -> None:
+    """Threads of fail2ban and mlat-client do that; with the old modules it was EBADF, out of loop()."""
+    monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, poller)
+    modules = ours()
+    channels: dict[int, Any] = {}
+    with connected_pair() as (near, far), connected_pair() as (other, _):
+        channel, lost = (noting(modules.asyncore.dispatcher)(sock, channels) for sock in (near, other))
+        step(modules, channels)
+        other.close()
+        far.sendall(b"x")
+        for _ in range(3):
+            modules.asyncore.loop(0, use_poll, channels, 1)
+
+        assert channel.read() == b"x"
+        assert lost.events == ([] if poller == "epoll" else [("close", None)])
+        lost.close()
+        assert list(channels.values()) == [channel]
 
 
 @pytest.mark.parametrize("number", [errno.ENOTCONN, errno.EBADF])

@@ -83,7 +83,9 @@ def test_a_program_runs_as_long_as_the_map_has_something(modules: Modules, socke
 
 
 @pytest.mark.parametrize("own_map", [False, True], ids=["default map", "own map"])
-@pytest.mark.parametrize("remove", [lambda m, fd: m.__delitem__(fd), lambda m, fd: m.pop(fd), lambda m, fd: m.clear()])
+@pytest.mark.parametrize(
+    "remove", [lambda m, fd: m.__delitem__(fd), lambda m, fd: m.pop(fd), lambda m, fd: m.clear()]
+)
 def test_what_was_taken_out_of_the_map_is_left_alone(
     modules: Modules, socket_map: Any, remove: Any, own_map: bool
 ) -> None:
@@ -139,7 +141,9 @@ def test_another_channel_put_under_the_same_descriptor_takes_over(modules: Modul
 
 
 def test_the_name_imported_once_stays_the_map(modules: Modules, socket_map: Any) -> None:
-    """`from asyncore import socket_map` at the top, and as a default argument: pysnmp, ZServer, medusa's bench."""
+    """`from asyncore import socket_map` at the top, and as a default argument: pysnmp, ZServer, medusa's
+    bench.
+    """
 
     def descriptors(map: Any = modules.asyncore.socket_map) -> list[int]:  # noqa: A002
         return list(map)
