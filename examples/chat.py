@@ -3,9 +3,9 @@
     python examples/chat.py            in one terminal
     telnet 127.0.0.1 7000              in some others
 
-Each guest is a channel: an object around one socket, whose methods are called when something happens to it. All
-of them run in one thread, so a method must not wait; and since none is ever interrupted by another, none needs a
-lock.
+Each guest is a channel: an object around one socket, whose methods are called when something happens to it.
+All of them run in one thread, so a method must not wait; and since none is ever interrupted by another, none
+needs a lock.
 """
 
 import argparse
@@ -13,13 +13,13 @@ from typing import Any
 
 from antiphon import asynchat, asyncore
 
-# A peer decides how much it sends, and whether it reads what we send. Whatever it can make grow has a bound here.
+# A peer decides how much it sends, and whether it reads what we send. What it can make grow has a bound.
 LONGEST_LINE = 1000  # bytes
 LONGEST_QUEUE = 1000  # messages that a guest has not read
 LONGEST_NICKNAME = 20  # characters
 
 
-# -- a guest ---------------------------------------------------------------------------------------------------------
+# -- a guest -------------------------------------------------------------------------------------------------
 
 
 class Guest(asynchat.async_chat):
@@ -30,13 +30,13 @@ class Guest(asynchat.async_chat):
         self.room = room
         self.nickname = ""
         self.size = 0
-        # A message ends where the terminator is found. telnet sends \r\n; the \r is stripped with other space.
+        # A message ends where the terminator is found. telnet sends \r\n; the \r is stripped, as is space.
         self.set_terminator(b"\n")
         # Timers belong to the channel: when it closes, they are cancelled.
         self.idle_timer = self.call_later(idle, self.dismiss, "You have been silent for too long.")
         self.tell("Welcome. What is your nickname?")
 
-    # Input comes in pieces of any size; these two methods are called with the pieces, and at the end of each line.
+    # Input comes in pieces of any size. These methods are called with each piece, and at the end of a line.
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of a line that is still coming."""
@@ -55,7 +55,7 @@ class Guest(asynchat.async_chat):
         line = "".join(character for character in line if character.isprintable()).strip()
         if line == "/quit":
             self.tell("Goodbye.")
-            self.close_when_done()  # First "Goodbye." must have left; nothing that follows /quit is delivered.
+            self.close_when_done()  # When "Goodbye." has left. Nothing that follows /quit is delivered.
         elif not self.nickname:
             self.enter(line)
         elif line == "/who":
@@ -74,7 +74,7 @@ class Guest(asynchat.async_chat):
             self.room.guests[nickname] = self
             self.room.announce(f"{nickname} has joined. /who tells who is here, /quit leaves.")
 
-    # Output: push() sends what the system takes now and keeps the rest, which the loop sends as soon as it can.
+    # Output: push() sends what the system takes now; the loop sends the rest as soon as it can.
 
     def tell(self, text: str) -> None:
         """Send a line."""
@@ -83,8 +83,8 @@ class Guest(asynchat.async_chat):
         else:
             self.handle_close()  # This guest has stopped reading.
 
-    # The end. However it comes (the peer hangs up, the network fails, close_when_done() is through, a method of
-    # this class raises), handle_close() is called, once.
+    # The end. However it comes (the peer hangs up, the network fails, close_when_done() is through, a method
+    # of this class raises), handle_close() is called, once.
 
     def handle_close(self) -> None:
         """Leave the room."""
@@ -98,7 +98,7 @@ class Guest(asynchat.async_chat):
         self.handle_close()
 
 
-# -- the room --------------------------------------------------------------------------------------------------------
+# -- the room ------------------------------------------------------------------------------------------------
 
 
 class Room(asyncore.dispatcher):
@@ -118,12 +118,12 @@ class Room(asyncore.dispatcher):
         Guest(sock, self, self.idle)
 
     def announce(self, text: str) -> None:
-        """Tell everybody who has a name. A copy of the list, because telling somebody may be what ends them."""
+        """Tell everybody who has a name. From a copy of the list: telling a guest may be what ends it."""
         for guest in list(self.guests.values()):
             guest.tell(text)
 
 
-# -- the program -----------------------------------------------------------------------------------------------------
+# -- the program ---------------------------------------------------------------------------------------------
 
 
 def main() -> None:

@@ -200,7 +200,7 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 def fed(channel: C, *pieces: bytes) -> C:
     """The channel, after it has read each of the pieces in an event of its own, or more for a large one."""
-    sock = channel._socket
+    sock = channel._ac_socket
     for piece in pieces:
         sock.script.append(piece)
         while sock.script and not sock.closed:

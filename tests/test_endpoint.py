@@ -330,8 +330,8 @@ def test_an_endpoint_by_itself_has_nowhere_to_keep_a_socket() -> None:
     with pytest.raises(NotImplementedError):
         Bare().set_socket(None)
     bare = Bare()
-    bare._flush()
-    bare._stop_delivering()
+    bare._ac_flush()
+    bare._ac_stop_delivering()
     assert bare.socket is None
 
 

@@ -21,7 +21,7 @@ class Handling:
     def __init__(self, after: str = "", then: Any = None) -> None:
         self.events: list[str] = []
         self._fileno: int | None = 7
-        self._socket: object = object()
+        self._ac_socket: object = object()
         self._after, self._then = after, then
 
     def _handle(self, name: str) -> None:
@@ -74,7 +74,7 @@ def test_a_channel_that_is_closed_or_opened_anew_gets_no_further_event(after: st
 
 def test_an_object_that_has_neither_descriptor_nor_socket_gets_all_of_them() -> None:
     channel = Handling()
-    del channel._fileno, channel._socket
+    del channel._fileno, channel._ac_socket
     events.handle_each(channel, READ | WRITE)
     assert channel.events == ["read", "write"]
 

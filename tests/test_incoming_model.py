@@ -20,8 +20,6 @@ endless = st.sampled_from([None, 0, b""])
 cuts: st.SearchStrategy[list[int]] = st.one_of(
     st.just([]), st.just([1] * 500), st.lists(st.integers(1, 40), max_size=30)
 )
-    st.just([]), st.just([1] * 500), st.lists(st.integers(1, 40), max_size=30)
-)
 
 
 class Outcome(NamedTuple):
@@ -175,7 +173,7 @@ def test_reading_more_inside_of_found_terminator_keeps_the_order(
             channel.handle_read()
 
     channel.on_found = read_more
-    script = channel._socket.script
+    script = channel._ac_socket.script
     script.extend(pieces(data, sizes))
     while script:
         channel.handle_read()

@@ -247,7 +247,7 @@ def test_replacing_a_noticed_method_is_a_change_for_that_instance_only() -> None
     state.question = lambda: "theirs"  # type: ignore[method-assign]
     assert (state.question(), other.question()) == ("theirs", "ours")
     assert (state.changes, other.changes) == (1, 0)
-    assert (state._untracked, other._untracked) == (True, False)
+    assert (state._ac_untracked, other._ac_untracked) == (True, False)
     del state.question
     assert state.question() == "ours"
 

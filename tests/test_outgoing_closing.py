@@ -118,7 +118,7 @@ def test_a_close_of_an_object_that_is_no_producer_of_ours_is_not_called() -> Non
     other = Patient(ScriptedSocket())
     other.push_with_producer(Foreign(b"one"))
     other.handle_write()
-    assert other._socket.wire == b"one"
+    assert other._ac_socket.wire == b"one"
 
 
 def test_a_producer_that_fails_to_close_keeps_no_other_from_being_closed() -> None:
@@ -134,7 +134,7 @@ def test_a_producer_that_fails_to_close_keeps_no_other_from_being_closed() -> No
     with pytest.raises(LookupError):
         channel.close()
     assert [producer.closings for producer in producers] == [1, 1, 1, 1]
-    assert (channel._socket.closed, channel._map) == (True, {})
+    assert (channel._ac_socket.closed, channel._map) == (True, {})
 
 
 def test_a_channel_that_is_gone_keeps_no_producer_alive() -> None:

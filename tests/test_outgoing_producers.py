@@ -32,7 +32,7 @@ def chat(*script: Any, takes: Any = ()) -> Patient:
 
 
 def wire(channel: Chat) -> bytes:
-    data: bytes = channel._socket.wire
+    data: bytes = channel._ac_socket.wire
     return data
 
 
@@ -246,7 +246,7 @@ def test_many_small_chunks_are_put_together() -> None:
     channel.push_with_producer(simple_producer(b"x" * 100_000, 10))
     finish(channel)
     assert wire(channel) == b"x" * 100_000
-    assert len(channel._socket.sent) < 20
+    assert len(channel._ac_socket.sent) < 20
 
 
 def test_a_producer_is_not_asked_for_more_than_the_system_takes() -> None:
@@ -279,7 +279,7 @@ def test_none_closes_after_everything_before_it_was_sent() -> None:
     assert channel.closes == 0
     finish(channel)
     assert wire(channel) == b"onetwothree"
-    assert (channel.closes, channel._socket.closed, channel._map) == (1, True, {})
+    assert (channel.closes, channel._ac_socket.closed, channel._map) == (1, True, {})
 
 
 def test_close_when_done_closes_after_everything_before_it_was_sent() -> None:
@@ -344,7 +344,7 @@ def test_a_producer_that_raises_closes_the_channel_through_handle_error() -> Non
     channel.push_with_producer(waiting)
     finish(channel)
     assert [repr(error) for error in channel.errors] == ["LookupError('as asked')"]
-    assert (channel._socket.closed, channel._map) == (True, {})
+    assert (channel._ac_socket.closed, channel._map) == (True, {})
     assert (producer.closings, waiting.closings, waiting.calls) == (1, 1, 0)
 
 
@@ -353,7 +353,7 @@ def test_by_default_the_error_of_a_producer_is_reported_with_its_traceback(
 ) -> None:
     channel = Chat(ScriptedSocket())
     channel.push_with_producer(Chunks(LookupError("as asked")))
-    assert (channel.closes, channel._socket.closed) == (1, True)
+    assert (channel.closes, channel._ac_socket.closed) == (1, True)
     assert [record.exc_info and type(record.exc_info[1]) for record in caplog.records] == [LookupError]
 
 
@@ -363,14 +363,14 @@ def test_what_a_producer_gave_before_it_raised_leaves() -> None:
     channel.push_with_producer(Chunks(b"one ", b"two ", LookupError("as asked")))
     finish(channel)
     assert wire(channel) == b"head one two "
-    assert channel._socket.closed
+    assert channel._ac_socket.closed
 
 
 def test_a_producer_that_gives_something_else_fails_too() -> None:
     channel = chat()
     channel.push_with_producer(Chunks("text"))
     assert [str(error) for error in channel.errors] == ["wanted bytes to send, found str: 'text'"]
-    assert channel._socket.closed
+    assert channel._ac_socket.closed
 
 
 @pytest.mark.parametrize("error", [ExitNow("leave"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
@@ -416,7 +416,7 @@ def test_a_producer_that_closes_the_channel_is_asked_no_more_and_nothing_is_sent
     channel.push_with_producer(producer)
     assert producer.calls == 1
     assert producer.closings >= 1
-    assert channel._socket.offered == []
+    assert channel._ac_socket.offered == []
     assert channel.closes == (action == "handle_close")
     assert channel.errors == []
 

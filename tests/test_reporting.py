@@ -280,4 +280,4 @@ def test_the_parts_that_only_a_channel_can_do_are_left_to_it() -> None:
     with pytest.raises(NotImplementedError):
         bare.close()
     with pytest.raises(NotImplementedError):
-        bare._state_changed()
+        bare._ac_state_changed()

@@ -159,4 +159,4 @@ def test_a_thousand_timers_that_come_and_go_leave_nothing_behind(wires: Wires) -
         channel.call_later(0, int)
         spin(channels)
     assert "timers=0" in repr(asyncore.get_loop(channels))
-    assert not channel._timers
+    assert not channel._ac_timers

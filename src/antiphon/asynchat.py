@@ -40,10 +40,10 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Make the state that every channel has; see `Endpoint.__new__`."""
         channel = super().__new__(cls, *arguments, **named)
-        channel._data = channel._batch = channel._outbox = channel._foreign_fifo = None
-        channel._position = channel._held = 0
-        channel._read_size = FIRST
-        channel._deaf = channel._writes = False
+        channel._ac_data = channel._ac_batch = channel._ac_outbox = channel._ac_foreign_fifo = None
+        channel._ac_position = channel._ac_held = 0
+        channel._ac_read_size = FIRST
+        channel._ac_deaf = channel._ac_writes = False
         return channel
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
@@ -52,7 +52,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
 
     def set_socket(self, sock: Any, map: Any = None) -> None:
         """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
-        self._deaf = False
+        self._ac_deaf = False
         super().set_socket(sock, map)
 
     def handle_close(self) -> None:
@@ -63,18 +63,18 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         """Drop all that was received and not delivered, and all that was to be sent."""
         self.ac_in_buffer = b""
         self.incoming.clear()
-        if self._foreign_fifo is not None:
-            self._take_over()
-        self._own_outbox().discard()
-        self._deaf = self.closing
-        self._note_output()
+        if self._ac_foreign_fifo is not None:
+            self._ac_take_over()
+        self._ac_own_outbox().discard()
+        self._ac_deaf = self.closing
+        self._ac_note_output()
 
-    def _close(self) -> None:
-        if self._cork == DELIVERING:
+    def _ac_close(self) -> None:
+        if self._ac_cork == DELIVERING:
             self.initiate_send()
-        self._stop_delivering()
-        super()._close()
-        self._discard_output()
+        self._ac_stop_delivering()
+        super()._ac_close()
+        self._ac_discard_output()
 
 
 class simple_producer:  # noqa: N801 (the name that programs use)

@@ -250,7 +250,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     debug = False
     _map: Any
-    _loop: Loop | None = None
+    _ac_loop: Loop | None = None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self._map = socket_map if map is None else map
@@ -270,10 +270,10 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
                 raise
             self.connected = False
 
-    def _state_changed(self) -> None:
-        self._established = self._connected and not self._accepting
-        if self._loop is not None:
-            self._loop.changed(self._fileno)
+    def _ac_state_changed(self) -> None:
+        self._ac_established = self._ac_connected and not self._ac_accepting
+        if self._ac_loop is not None:
+            self._ac_loop.changed(self._fileno)
 
     # -- the map -------------------------------------------------------------------------------------
 
@@ -281,25 +281,25 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
         channels[self._fileno] = self
-        self._loop = joined = loop_of(channels)
+        self._ac_loop = joined = loop_of(channels)
         if not joined.is_told:
             joined.added(self._fileno)
 
     def del_channel(self, map: Any = None) -> None:
         """Leave `map`, or the channel's own. The socket stays open."""
-        fd, left = self._fileno, self._loop
+        fd, left = self._fileno, self._ac_loop
         channels = self._map if map is None else map
         if channels.get(fd) is self:
             del channels[fd]
         if left is not None and fd is not None and not left.is_told:
             left.left(fd, self)
-        self._fileno = self._loop = None
+        self._fileno = self._ac_loop = None
 
     def set_socket(self, sock: Any, map: Any = None) -> None:
         """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
         self.socket = sock
         self._fileno = sock.fileno()
-        self._start_afresh()
+        self._ac_start_afresh()
         self.add_channel(map)
 
     # -- what the channel waits for ------------------------------------------------------------------
@@ -319,15 +319,15 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
         Returns 0 when it takes none now, and after `handle_close` when the connection is lost.
         """
-        if self._cork == DELIVERING:
-            self._flush()
+        if self._ac_cork == DELIVERING:
+            self._ac_flush()
         try:
-            sent: int = (self.socket if self._socket is None else self._socket).send(data)
+            sent: int = (self.socket if self._ac_socket is None else self._ac_socket).send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
             if error.errno in _DISCONNECTED:
-                self._hang_up()
+                self._ac_hang_up()
                 return 0
             raise
         return sent
@@ -339,16 +339,16 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             BlockingIOError: nothing has arrived. A handler may let it escape.
         """
         try:
-            data: bytes = (self.socket if self._socket is None else self._socket).recv(buffer_size)
+            data: bytes = (self.socket if self._ac_socket is None else self._ac_socket).recv(buffer_size)
         except BlockingIOError as error:
             raise WouldBlock(*error.args) from None
         except OSError as error:
             if error.errno in _DISCONNECTED:
-                self._hang_up()
+                self._ac_hang_up()
                 return b""
             raise
         if not data:
-            self._hang_up()
+            self._ac_hang_up()
             return b""
         return data
 
@@ -358,20 +358,20 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         While another thread is in a turn of the channel's loop, that thread does it, at once after what it
         is doing.
         """
-        self._do(self._close)
+        self._ac_do(self._ac_close)
 
-    def _close(self) -> None:
+    def _ac_close(self) -> None:
         self.closing = True
         fd = self._fileno
         self.del_channel()
-        if self._loop is not None and fd is not None:  # del_channel is overridden.
-            self._loop.left(fd, self)
-        if self._established:  # It has left the map: there is nobody to tell.
-            self._connected = self._established = False
+        if self._ac_loop is not None and fd is not None:  # del_channel is overridden.
+            self._ac_loop.left(fd, self)
+        if self._ac_established:  # It has left the map: there is nobody to tell.
+            self._ac_connected = self._ac_established = False
         else:
             self.connected = self.connecting = self.accepting = False
-        if self._timers is not None:
-            timers, self._timers = self._timers, None
+        if self._ac_timers is not None:
+            timers, self._ac_timers = self._ac_timers, None
             for timer in tuple(timers):
                 timer.cancel()
         sock = self.socket
@@ -386,21 +386,21 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs subclass)
     """A dispatcher whose `send` keeps what the system doesn't take yet, and sends it when it does."""
 
-    _outbox: Outbox | None = None
+    _ac_outbox: Outbox | None = None
 
     @property
     def out_buffer(self) -> bytes:
         """What is still to be sent."""
-        return b"".join(self._outbox or ())
+        return b"".join(self._ac_outbox or ())
 
     @out_buffer.setter
     def out_buffer(self, data: Any) -> None:
-        self._outbox = Outbox([bytes(data)] if data else ())
-        self._state_changed()
+        self._ac_outbox = Outbox([bytes(data)] if data else ())
+        self._ac_state_changed()
 
     def initiate_send(self) -> None:
         """Send as much of `out_buffer` as the system takes now."""
-        outbox = self._outbox
+        outbox = self._ac_outbox
         if not outbox or self.connecting:
             return
         while (piece := outbox.next_piece(1, None)) is not None:
@@ -411,7 +411,7 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
                 outbox.put_back(piece, sent)  # type: ignore[arg-type] # holds bytes only
             if outbox:
                 break
-        self._state_changed()
+        self._ac_state_changed()
 
     def handle_write(self) -> None:
         """Send more of `out_buffer`."""
@@ -420,17 +420,17 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
     @noticed
     def writable(self) -> bool:
         """Whether something waits to be sent, or the connection to be made."""
-        return not self.connected or bool(self._outbox)
+        return not self.connected or bool(self._ac_outbox)
 
     def send(self, data: Any) -> None:  # type: ignore[override] # nothing is left over to tell of
         """Send `data`, all of it, now or later."""
         if self.debug:
             self.log_info(f"sending {data!r}")
-        if self._outbox is None:
-            self._outbox = Outbox()
-        self._outbox.append(bytes(data))
+        if self._ac_outbox is None:
+            self._ac_outbox = Outbox()
+        self._ac_outbox.append(bytes(data))
         self.initiate_send()
-        self._state_changed()
+        self._ac_state_changed()
 
 
 if os.name == "posix":
@@ -456,7 +456,7 @@ if os.name == "posix":
             """Use a duplicate of `fd` from now on, and join the map with it."""
             self.socket = file_wrapper(fd)
             self._fileno = self.socket.fileno()
-            self._start_afresh()
+            self._ac_start_afresh()
             self.add_channel()
 
 

@@ -48,16 +48,16 @@ class Endpoint(Reporting):
     accepting = watched(False)
 
     _fileno: Any
-    _socket: Any
-    _cork: int
-    _connected: bool
-    _connecting: bool
-    _accepting: bool
-    _established: bool
-    _hung_up: bool
-    _backlog: Backlog | None = None
-    _paused = False
-    _untracked = False
+    _ac_socket: Any
+    _ac_cork: int
+    _ac_connected: bool
+    _ac_connecting: bool
+    _ac_accepting: bool
+    _ac_established: bool
+    _ac_hung_up: bool
+    _ac_backlog: Backlog | None = None
+    _ac_paused = False
+    _ac_untracked = False
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Make the state that every channel has, for classes that never call our `__init__`, or late.
@@ -67,10 +67,10 @@ class Endpoint(Reporting):
         """
         make = super().__new__
         channel = make(cls) if make is object.__new__ else make(cls, *arguments, **named)
-        channel._fileno = channel._socket = None
-        channel._connected = channel._connecting = channel._accepting = False
-        channel._established = channel._hung_up = False
-        channel._cork = 0
+        channel._fileno = channel._ac_socket = None
+        channel._ac_connected = channel._ac_connecting = channel._ac_accepting = False
+        channel._ac_established = channel._ac_hung_up = False
+        channel._ac_cork = 0
         return channel
 
     def __repr__(self) -> str:
@@ -86,18 +86,18 @@ class Endpoint(Reporting):
                 words.append(repr(self.addr))
         return f"<{' '.join(words)} at {id(self):#x}>"
 
-    def _flush(self) -> None:
+    def _ac_flush(self) -> None:
         """Send what was pushed while input is being delivered, before something else takes effect."""
 
-    def _stop_delivering(self) -> None:
+    def _ac_stop_delivering(self) -> None:
         """Hand over nothing more of what is received."""
 
-    def _start_afresh(self) -> None:
+    def _ac_start_afresh(self) -> None:
         """Forget what became of the sockets before this one."""
-        self._hung_up = False
-        if self.closing or self._backlog is not None:
-            self.closing = self._paused = self._accept_failed = False
-            self._backlog = None
+        self._ac_hung_up = False
+        if self.closing or self._ac_backlog is not None:
+            self.closing = self._ac_paused = self._ac_accept_failed = False
+            self._ac_backlog = None
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
@@ -158,26 +158,26 @@ class Endpoint(Reporting):
             if error.errno in PEER_GONE:
                 return None
             if error.errno in EXHAUSTED:
-                self._queue().pause(error)
+                self._ac_queue().pause(error)
                 return None
-            self._accept_failed = True
+            self._ac_accept_failed = True
             raise
         return connection, address
 
-    def _queue(self) -> Backlog:
-        if self._backlog is None:
-            self._backlog = Backlog(self)
-        return self._backlog
+    def _ac_queue(self) -> Backlog:
+        if self._ac_backlog is None:
+            self._ac_backlog = Backlog(self)
+        return self._ac_backlog
 
     # -- events --------------------------------------------------------------------------------------
 
     def handle_read_event(self) -> None:
         """Called by the loop when the socket can be read from; calls the handler for what that means."""
-        if self._established:
+        if self._ac_established:
             self.handle_read()
         elif self.accepting:
             self.handle_accept()
-        elif self.connected or not self.connecting or self._connect():
+        elif self.connected or not self.connecting or self._ac_connect():
             self.handle_read()
 
     @noticed
@@ -185,10 +185,10 @@ class Endpoint(Reporting):
         """Called by the loop when the socket can be written to; calls the handler for what that means."""
         if self.accepting:
             return
-        if self.connected or not self.connecting or self._connect():
+        if self.connected or not self.connecting or self._ac_connect():
             self.handle_write()
 
-    def _connect(self) -> bool:
+    def _ac_connect(self) -> bool:
         """Make the connection; whether the channel is still open after that."""
         fd = self._fileno
         self.handle_connect_event()
@@ -212,13 +212,13 @@ class Endpoint(Reporting):
     def handle_expt_event(self) -> None:
         """Called by the loop when out-of-band data has arrived or an error is pending."""
         if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._hang_up()
+            self._ac_hang_up()
         else:
             self.handle_expt()
 
     def handle_accept(self) -> None:
         """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
-        self._queue().take(self.handle_accepted)
+        self._ac_queue().take(self.handle_accepted)
 
     # The last of the class, since it hides the module of that name from the definitions that follow it.
     @property
@@ -227,12 +227,12 @@ class Endpoint(Reporting):
 
         Assign another at any time; None for none. Either way, what was pushed before leaves first.
         """
-        if self._cork == DELIVERING:
-            self._flush()
-        return self._socket
+        if self._ac_cork == DELIVERING:
+            self._ac_flush()
+        return self._ac_socket
 
     @socket.setter
     def socket(self, sock: Any) -> None:
-        if self._cork == DELIVERING:
-            self._flush()
-        self._socket = sock
+        if self._ac_cork == DELIVERING:
+            self._ac_flush()
+        self._ac_socket = sock

@@ -24,12 +24,12 @@ def handle_each(obj: Any, flags: int) -> None:
 
 def _opened(obj: Any) -> tuple[int | None, Any]:
     """What changes when `obj` is closed, and again when it is opened anew with the same descriptor."""
-    return getattr(obj, "_fileno", None), getattr(obj, "_socket", None)
+    return getattr(obj, "_fileno", None), getattr(obj, "_ac_socket", None)
 
 
 def ended(obj: Any) -> None:
     """Tell `obj` that its connection has ended: a channel of ours once, anything else each time."""
-    getattr(obj, "_hang_up", obj.handle_close)()
+    getattr(obj, "_ac_hang_up", obj.handle_close)()
 
 
 def lost(obj: Any) -> None:

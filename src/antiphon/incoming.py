@@ -1,8 +1,8 @@
 r"""The input side of `async_chat`: what arrives is handed over up to each terminator.
 
 State between two callbacks, and between two reads:
-`_data[_position:]` is what was received and not handed over; while a run of messages is handed over it is
-told by `_batch` instead; `_delimiter[:_held]` was received too, and may be the first part of a terminator.
+`_ac_data[_position:]` is what was received and not handed over; while a run of messages is handed over it is
+told by `_ac_batch` instead; `_ac_delimiter[:_held]` was received too, and may be the first part of a terminator.
 """
 
 from typing import Any, Final, TypeAlias
@@ -39,13 +39,13 @@ class Incoming(Outgoing):
     terminator: Any = None
     incoming: list[bytes]
 
-    _data: bytes | None
-    _position: int
-    _batch: Batch | None
-    _held: int
-    _delimiter = b""
-    _read_size: int
-    _deaf: bool
+    _ac_data: bytes | None
+    _ac_position: int
+    _ac_batch: Batch | None
+    _ac_held: int
+    _ac_delimiter = b""
+    _ac_read_size: int
+    _ac_deaf: bool
 
     # -- what the program says -----------------------------------------------------------------------
 
@@ -61,11 +61,11 @@ class Incoming(Outgoing):
             ValueError: a negative length.
         """
         if type(term) is not bytes:
-            term = self._as_terminator(term)
+            term = self._ac_as_terminator(term)
         if term != self.terminator or type(term) is not bytes:  # The same object tells that nothing changed.
             self.terminator = term
 
-    def _as_terminator(self, term: Any) -> bytes | int | None:
+    def _ac_as_terminator(self, term: Any) -> bytes | int | None:
         if isinstance(term, (bytes, bytearray, memoryview)):
             return bytes(term)
         if isinstance(term, str) and (self.use_encoding or not term):
@@ -88,17 +88,17 @@ class Incoming(Outgoing):
     @property
     def ac_in_buffer(self) -> bytes:
         """What was received and is not handed over yet. May be replaced, also in a callback."""
-        if self._batch is not None:
-            self._position = _position_in(self._batch)
-        if self._data is None:
-            return self._delimiter[: self._held]
-        return self._data[self._position :]
+        if self._ac_batch is not None:
+            self._ac_position = _position_in(self._ac_batch)
+        if self._ac_data is None:
+            return self._ac_delimiter[: self._ac_held]
+        return self._ac_data[self._ac_position :]
 
     @ac_in_buffer.setter
     def ac_in_buffer(self, data: Any) -> None:
-        self._batch = None
-        self._held = self._position = 0
-        self._data = self._as_received(data) or None
+        self._ac_batch = None
+        self._ac_held = self._ac_position = 0
+        self._ac_data = self._ac_as_received(data) or None
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Called with a piece of a message. Must be overridden.
@@ -138,7 +138,7 @@ class Incoming(Outgoing):
         size = self.ac_in_buffer_size
         adaptive = size is ADAPTIVE
         if adaptive:
-            size = self._read_size
+            size = self._ac_read_size
         try:
             data = self.recv(size)
         except BlockingIOError:
@@ -149,68 +149,68 @@ class Incoming(Outgoing):
             self.handle_error()
             return
         if type(data) is not bytes:
-            data = self._as_received(data)
-        if not data or self._deaf:
+            data = self._ac_as_received(data)
+        if not data or self._ac_deaf:
             return
         if adaptive and (len(data) == size or size > FIRST):
-            self._read_size = adapted(size, len(data))
-        cork = self._cork
+            self._ac_read_size = adapted(size, len(data))
+        cork = self._ac_cork
         if not cork and self.coalesce_pushes:
-            self._cork = DELIVERING
+            self._ac_cork = DELIVERING
         try:
-            self._feed(data)
+            self._ac_feed(data)
         finally:
             if not cork:
-                self._cork = 0
-                if self._outbox or self._foreign_fifo:
+                self._ac_cork = 0
+                if self._ac_outbox or self._ac_foreign_fifo:
                     self.initiate_send()
-                    if self._outbox and not self._writes:  # What is ours may be overridden.
-                        self._note_output()
+                    if self._ac_outbox and not self._ac_writes:  # What is ours may be overridden.
+                        self._ac_note_output()
 
-    def _as_received(self, data: Any) -> bytes:
+    def _ac_as_received(self, data: Any) -> bytes:
         if isinstance(data, str) and (self.use_encoding or not data):
             return data.encode(self.encoding)
         if isinstance(data, (bytes, bytearray, memoryview)):
             return bytes(data)
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
-    def _feed(self, data: bytes) -> None:
+    def _ac_feed(self, data: bytes) -> None:
         """Hand over what was received. One function of this length, since it runs for every message."""
-        if self._data is not None:  # A callback raised, or called the loop.
+        if self._ac_data is not None:  # A callback raised, or called the loop.
             data = self.ac_in_buffer + data
-            self._batch = None
-        self._data = data
-        self._position = 0
-        if self._held:
-            self._resume(data)
+            self._ac_batch = None
+        self._ac_data = data
+        self._ac_position = 0
+        if self._ac_held:
+            self._ac_resume(data)
         last, window = None, _FIRST_WINDOW
-        while (data := self._data) is not None:
-            position = self._position
+        while (data := self._ac_data) is not None:
+            position = self._ac_position
             if position >= len(data):
-                self._data = None
+                self._ac_data = None
                 return
             terminator = self.get_terminator()
             if type(terminator) is not bytes or not terminator:
-                self._deliver_count(data, position, terminator)
+                self._ac_deliver_count(data, position, terminator)
                 continue
             if terminator is last:
                 window *= 4
-                if self._deliver_batch(data, position, terminator, window):
+                if self._ac_deliver_batch(data, position, terminator, window):
                     continue
             else:
                 last, window = terminator, _FIRST_WINDOW
             end = data.find(terminator, position)
             if end < 0:
-                self._deliver_part(data, position, terminator)
+                self._ac_deliver_part(data, position, terminator)
                 return
-            self._position = end + len(terminator)
+            self._ac_position = end + len(terminator)
             if end > position:
                 self.collect_incoming_data(data[position:end])
-                if self._deaf:
+                if self._ac_deaf:
                     return
             self.found_terminator()
 
-    def _deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
+    def _ac_deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
         """Hand over the messages that end within `window` bytes; whether there is one."""
         messages = data[position : position + window].split(terminator)
         rest = messages.pop()
@@ -218,83 +218,83 @@ class Incoming(Outgoing):
             return False
         iterator = iter(messages)
         batch = terminator, messages, iterator, min(position + window, len(data)) - len(rest)
-        self._batch = batch
+        self._ac_batch = batch
         try:
             for message in iterator:
                 if message:
                     self.collect_incoming_data(message)
-                    if self._deaf:
+                    if self._ac_deaf:
                         break
                 self.found_terminator()
-                if self._batch is not batch or self.get_terminator() is not terminator:
+                if self._ac_batch is not batch or self.get_terminator() is not terminator:
                     break
         finally:
-            if self._batch is batch:
-                self._position = _position_in(batch)
-                self._batch = None
+            if self._ac_batch is batch:
+                self._ac_position = _position_in(batch)
+                self._ac_batch = None
         return True
 
-    def _deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
+    def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
         """Hand over what has no terminator, but for the end that may be the beginning of one."""
         part = data[position:] if position else data
-        self._data = None
-        self._held = held = prefix_at_end(part, delimiter)
-        self._delimiter = delimiter
+        self._ac_data = None
+        self._ac_held = held = prefix_at_end(part, delimiter)
+        self._ac_delimiter = delimiter
         if not held:
             self.collect_incoming_data(part)
         elif held < len(part):
             self.collect_incoming_data(part[:-held])
 
-    def _resume(self, data: bytes) -> None:
+    def _ac_resume(self, data: bytes) -> None:
         """Go on with a terminator that may have begun in an earlier read."""
-        delimiter, held = self._delimiter, self._held
+        delimiter, held = self._ac_delimiter, self._ac_held
         if self.get_terminator() != delimiter:
-            self._held = 0
-            self._data = delimiter[:held] + data
+            self._ac_held = 0
+            self._ac_data = delimiter[:held] + data
             return
-        released, used, self._held = resume(delimiter, held, data)
-        self._position = used
-        if self._held:
-            self._data = None
+        released, used, self._ac_held = resume(delimiter, held, data)
+        self._ac_position = used
+        if self._ac_held:
+            self._ac_data = None
         if used:
             if released:
                 self.collect_incoming_data(delimiter[:released])
-            if not self._deaf:
+            if not self._ac_deaf:
                 self.found_terminator()
         elif released:
             self.collect_incoming_data(delimiter[:released])
 
-    def _deliver_count(self, data: bytes, position: int, terminator: Any) -> None:
+    def _ac_deliver_count(self, data: bytes, position: int, terminator: Any) -> None:
         """Hand over up to a length, or all of it without one."""
         if not terminator:
-            self._data = None
+            self._ac_data = None
             self.collect_incoming_data(data[position:] if position else data)
             return
         if type(terminator) is not int:
-            terminator = self.terminator = self._as_terminator(terminator)
+            terminator = self.terminator = self._ac_as_terminator(terminator)
             return
         end = position + terminator
         if end > len(data):
-            self._data = None
-            self._collect_counted(data[position:] if position else data, terminator)
+            self._ac_data = None
+            self._ac_collect_counted(data[position:] if position else data, terminator)
             return
-        self._position = end
-        self._collect_counted(data[position:end] if end - position < len(data) else data, terminator)
-        if not self._deaf:
+        self._ac_position = end
+        self._ac_collect_counted(data[position:end] if end - position < len(data) else data, terminator)
+        if not self._ac_deaf:
             self.found_terminator()
 
-    def _collect_counted(self, data: bytes, missing: int) -> None:
+    def _ac_collect_counted(self, data: bytes, missing: int) -> None:
         try:
             self.collect_incoming_data(data)
         finally:
             if self.terminator == missing:  # Unless the callback has set another.
                 self.terminator = missing - len(data)
 
-    def _stop_delivering(self) -> None:
+    def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""
-        self._deaf = True
-        self._data = self._batch = None
-        self._position = self._held = 0
+        self._ac_deaf = True
+        self._ac_data = self._ac_batch = None
+        self._ac_position = self._ac_held = 0
 
 
 def _position_in(batch: Batch) -> int:

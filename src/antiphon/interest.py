@@ -25,7 +25,7 @@ class watched:  # noqa: N801 (used like `property`)
         self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.stored = f"_{name}"
+        self.stored = f"_ac_{name}"
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:
         return self.default if channel is None else getattr(channel, self.stored, self.default)
@@ -33,7 +33,7 @@ class watched:  # noqa: N801 (used like `property`)
     def __set__(self, channel: Any, value: Any) -> None:
         if value is not getattr(channel, self.stored, self.default):
             setattr(channel, self.stored, value)
-            channel._state_changed()
+            channel._ac_state_changed()
 
 
 class noticed:  # noqa: N801 (used like a decorator from functools)
@@ -42,13 +42,13 @@ class noticed:  # noqa: N801 (used like a decorator from functools)
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.__doc__ = function.__doc__
-        self.replacement = f"_{function.__name__}_replaced"
+        self.replacement = f"_ac_{function.__name__}_replaced"
         setattr(function, _OWN, True)
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:
         if channel is None:
             return self.function
-        if channel._untracked:
+        if channel._ac_untracked:
             replacement = getattr(channel, self.replacement, None)
             if replacement is not None:
                 return replacement
@@ -56,8 +56,8 @@ class noticed:  # noqa: N801 (used like a decorator from functools)
 
     def __set__(self, channel: Any, value: Any) -> None:
         setattr(channel, self.replacement, value)
-        channel._untracked = True
-        channel._state_changed()
+        channel._ac_untracked = True
+        channel._ac_state_changed()
 
     def __delete__(self, channel: Any) -> None:
         delattr(channel, self.replacement)
@@ -140,20 +140,20 @@ def interest_of(channel: Any, traits: Traits) -> int:
     Asks its `readable()` and `writable()` once each, in this order.
     """
     interest = 0
-    everything = getattr(channel, "_untracked", True)
-    if channel.readable() and not getattr(channel, "_hung_up", False):
+    everything = getattr(channel, "_ac_untracked", True)
+    if channel.readable() and not getattr(channel, "_ac_hung_up", False):
         interest = READ | URGENT if everything else traits.read
     writes = channel.writable() and not getattr(channel, "accepting", False)
     if writes and (everything or traits.writes or not channel.connected):
         interest |= WRITE
-    return 0 if getattr(channel, "_paused", False) else interest
+    return 0 if getattr(channel, "_ac_paused", False) else interest
 
 
 def tracked_interest(channel: Any, traits: Traits) -> int:
     """The same for a channel whose predicates and states are our own."""
-    if channel._paused:
+    if channel._ac_paused:
         return 0
-    interest = traits.read if traits.readable(channel) and not channel._hung_up else 0
-    if traits.writable(channel) and not channel._accepting and (traits.writes or not channel._connected):
+    interest = traits.read if traits.readable(channel) and not channel._ac_hung_up else 0
+    if traits.writable(channel) and not channel._ac_accepting and (traits.writes or not channel._ac_connected):
         interest |= WRITE
     return interest

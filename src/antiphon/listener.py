@@ -48,7 +48,7 @@ class Backlog:
     is ready for a single connection costs a single accept(2).
 
     Args:
-        channel: the listener; has `accept()`, `call_later()`, and `_paused`, which stops its watching.
+        channel: the listener; has `accept()`, `call_later()`, and `_ac_paused`, which stops its watching.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -83,7 +83,7 @@ class Backlog:
         """Close a connection that nobody took over, with the half-made channel it may have got."""
         fd = connection.fileno()
         channel = self._channel._map.get(fd) if self._channel._map else None
-        if channel is not None and getattr(channel, "_socket", None) is connection:
+        if channel is not None and getattr(channel, "_ac_socket", None) is connection:
             channel.close()
         else:
             connection.close()
@@ -94,10 +94,10 @@ class Backlog:
         if not self._exhausted:
             self._exhausted = True
             _log.error("%r cannot accept: %s; trying again every %g s", channel, error, PAUSE)
-        channel._paused = True
-        channel._state_changed()
+        channel._ac_paused = True
+        channel._ac_state_changed()
         channel.call_later(PAUSE, self._resume)
 
     def _resume(self) -> None:
-        self._channel._paused = False
-        self._channel._state_changed()
+        self._channel._ac_paused = False
+        self._channel._ac_state_changed()

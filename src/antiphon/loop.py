@@ -340,10 +340,10 @@ class Loop:
                 self._adopt(fd, channel)
 
     def _adopt(self, fd: int, channel: Any) -> None:
-        if getattr(channel, "_loop", self) is not self:
-            channel._loop = self
+        if getattr(channel, "_ac_loop", self) is not self:
+            channel._ac_loop = self
         traits = traits_of(type(channel))
-        if not traits.tracked or channel._untracked:
+        if not traits.tracked or channel._ac_untracked:
             self._polled.add(fd)
         elif self._polled:
             self._polled.discard(fd)
@@ -360,7 +360,7 @@ class Loop:
     def _watch(self, fd: int, channel: Any, traits: Traits) -> None:
         """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
         try:
-            if traits.tracked and not channel._untracked:
+            if traits.tracked and not channel._ac_untracked:
                 interest = tracked_interest(channel, traits)
             else:
                 interest = self._ask(fd, channel, traits)
@@ -475,6 +475,6 @@ def contain(channel: Any) -> None:
 
 def _drop(channel: Any) -> None:
     """Take a channel that can't be closed out of its map: what is ready and not dealt with stays ready."""
-    loop, fd = getattr(channel, "_loop", None), getattr(channel, "_fileno", None)
+    loop, fd = getattr(channel, "_ac_loop", None), getattr(channel, "_fileno", None)
     if isinstance(loop, Loop) and loop.map.get(fd) is channel:
         del loop.map[fd]

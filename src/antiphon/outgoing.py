@@ -28,10 +28,10 @@ class Outgoing(dispatcher):
     use_encoding: Any
     encoding: str
 
-    _outbox: Outbox | None
-    _foreign_fifo: Any
-    _writes: bool
-    _deaf: bool
+    _ac_outbox: Outbox | None
+    _ac_foreign_fifo: Any
+    _ac_writes: bool
+    _ac_deaf: bool
 
     # -- the queue -----------------------------------------------------------------------------------
 
@@ -42,39 +42,39 @@ class Outgoing(dispatcher):
         A deque. Any other queue that is put here takes its place, and is emptied into ours whenever something
         is sent.
         """
-        return self._own_outbox() if self._foreign_fifo is None else self._foreign_fifo
+        return self._ac_own_outbox() if self._ac_foreign_fifo is None else self._ac_foreign_fifo
 
     @producer_fifo.setter
     def producer_fifo(self, queue: Any) -> None:
-        if self._cork == DELIVERING:
-            self._flush()
-        if self._outbox is not None and queue is not self._outbox:
-            self._outbox.changed = None
-            self._outbox = None
-        self._foreign_fifo = None if queue is self._outbox else queue
-        self._untracked = True  # It can't tell of what is appended to it.
-        self._state_changed()
+        if self._ac_cork == DELIVERING:
+            self._ac_flush()
+        if self._ac_outbox is not None and queue is not self._ac_outbox:
+            self._ac_outbox.changed = None
+            self._ac_outbox = None
+        self._ac_foreign_fifo = None if queue is self._ac_outbox else queue
+        self._ac_untracked = True  # It can't tell of what is appended to it.
+        self._ac_state_changed()
 
-    def _own_outbox(self) -> Outbox:
-        outbox = self._outbox
+    def _ac_own_outbox(self) -> Outbox:
+        outbox = self._ac_outbox
         if outbox is None:
-            self._outbox = outbox = Outbox()
-            outbox.changed = self._queue_changed
+            self._ac_outbox = outbox = Outbox()
+            outbox.changed = self._ac_queue_changed
             outbox.encoding = self.encoding if self.use_encoding else None
         return outbox
 
-    def _queue_changed(self) -> None:
+    def _ac_queue_changed(self) -> None:
         """Notice what was appended to the queue, or removed, by its own methods."""
-        outbox = self._own_outbox()
+        outbox = self._ac_own_outbox()
         if not outbox:
-            self._deaf = self.closing
+            self._ac_deaf = self.closing
         elif outbox[-1] is None or outbox[0] is None:
-            self._stop_delivering()
-        self._state_changed()
+            self._ac_stop_delivering()
+        self._ac_state_changed()
 
-    def _take_over(self) -> None:
+    def _ac_take_over(self) -> None:
         """Move what waits in a queue that is not ours, in its order, behind what waits in ours."""
-        foreign, outbox = self._foreign_fifo, self._own_outbox()
+        foreign, outbox = self._ac_foreign_fifo, self._ac_own_outbox()
         while len(foreign):
             item = foreign[0]
             del foreign[0]
@@ -95,13 +95,13 @@ class Outgoing(dispatcher):
                     f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}"
                 )
             data = bytes(data)
-        outbox = self._outbox
-        if outbox is None or self._foreign_fifo is not None:
-            self._enqueue(data)
+        outbox = self._ac_outbox
+        if outbox is None or self._ac_foreign_fifo is not None:
+            self._ac_enqueue(data)
             return
         _append(outbox, data)
-        if not self._cork:
-            self._do(self._flush)
+        if not self._ac_cork:
+            self._ac_do(self._ac_flush)
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
@@ -116,23 +116,23 @@ class Outgoing(dispatcher):
         if isinstance(producer, (bytearray, memoryview)):
             producer = bytes(producer)
         elif producer is None:
-            self._stop_delivering()
-        elif not self._can_be_sent(producer):
+            self._ac_stop_delivering()
+        elif not self._ac_can_be_sent(producer):
             found = f"{type(producer).__name__}: {producer!r:.60}"
             raise TypeError(f"wanted an object with a method more(), found {found}")
-        self._enqueue(producer)
+        self._ac_enqueue(producer)
 
-    def _can_be_sent(self, item: Any) -> bool:
+    def _ac_can_be_sent(self, item: Any) -> bool:
         kinds = (bytes, str) if self.use_encoding else bytes
         return isinstance(item, kinds) or callable(getattr(item, "more", None))
 
-    def _enqueue(self, item: Any) -> None:
-        if self._foreign_fifo is None:
-            _append(self._outbox if self._outbox is not None else self._own_outbox(), item)
+    def _ac_enqueue(self, item: Any) -> None:
+        if self._ac_foreign_fifo is None:
+            _append(self._ac_outbox if self._ac_outbox is not None else self._ac_own_outbox(), item)
         else:
-            self._foreign_fifo.append(item)
-        if not self._cork:
-            self._do(self._flush)
+            self._ac_foreign_fifo.append(item)
+        if not self._ac_cork:
+            self._ac_do(self._ac_flush)
 
     def close_when_done(self) -> None:
         """Close the channel when all that was pushed has left.
@@ -140,14 +140,14 @@ class Outgoing(dispatcher):
         Nothing that it receives is delivered any more.
         """
         self.producer_fifo.append(None)
-        self._stop_delivering()
+        self._ac_stop_delivering()
 
     # -- sending -------------------------------------------------------------------------------------
 
     @noticed
     def writable(self) -> bool:
         """Whether something waits to be sent, or the connection to be made."""
-        return bool(self._outbox) or not self.connected or bool(self._foreign_fifo)
+        return bool(self._ac_outbox) or not self.connected or bool(self._ac_foreign_fifo)
 
     def handle_write(self) -> None:
         """Send more of what waits."""
@@ -155,25 +155,25 @@ class Outgoing(dispatcher):
 
     def initiate_send(self) -> None:
         """Send as much of the queue as the system takes now, within the bounds of one event."""
-        if self._foreign_fifo:
-            self._take_over()
-        outbox, cork = self._outbox, self._cork
+        if self._ac_foreign_fifo:
+            self._ac_take_over()
+        outbox, cork = self._ac_outbox, self._ac_cork
         if not outbox or cork == SENDING:  # A producer may push.
             return
-        self._cork = SENDING
+        self._ac_cork = SENDING
         try:
-            if self._established or self.connected:
-                fresh = None if self._writes else outbox.take_pushed()
+            if self._ac_established or self.connected:
+                fresh = None if self._ac_writes else outbox.take_pushed()
                 if fresh is None or self.ac_out_buffer_size is not ADAPTIVE:
-                    self._send_pieces(outbox, fresh)
-                elif self._send_piece(outbox, fresh) and outbox:
-                    self._send_pieces(outbox, None)
+                    self._ac_send_pieces(outbox, fresh)
+                elif self._ac_send_piece(outbox, fresh) and outbox:
+                    self._ac_send_pieces(outbox, None)
         finally:
-            self._cork = cork
-        if bool(self._outbox) is not self._writes:
-            self._note_output()
+            self._ac_cork = cork
+        if bool(self._ac_outbox) is not self._ac_writes:
+            self._ac_note_output()
 
-    def _send_pieces(self, outbox: Outbox, fresh: bytes | None) -> None:
+    def _ac_send_pieces(self, outbox: Outbox, fresh: bytes | None) -> None:
         """Send piece by piece, the way that takes everything into account."""
         if fresh is not None:
             outbox.put_back(fresh, 0)
@@ -184,19 +184,19 @@ class Outgoing(dispatcher):
             try:
                 piece = outbox.next_piece(size, limit)
             except ProducerFailed as failure:
-                self._producer_failed(failure.__cause__)
+                self._ac_producer_failed(failure.__cause__)
                 return
             if isinstance(piece, CloseMark):
-                self._hang_up()
+                self._ac_hang_up()
                 return
-            if piece is None or not self._send_piece(outbox, piece) or not self.connected:
+            if piece is None or not self._ac_send_piece(outbox, piece) or not self.connected:
                 return
             size = min(2 * size, LARGEST)
             budget -= len(piece)
             if budget <= 0:
                 return
 
-    def _send_piece(self, outbox: Outbox, piece: Any) -> bool:
+    def _ac_send_piece(self, outbox: Outbox, piece: Any) -> bool:
         """Send one piece; whether all of it was taken."""
         sent = 0
         try:
@@ -205,11 +205,11 @@ class Outgoing(dispatcher):
             if not is_would_block(error):
                 self.handle_error()
         finally:
-            if sent != len(piece) and self._outbox is outbox:
+            if sent != len(piece) and self._ac_outbox is outbox:
                 outbox.put_back(piece, sent)
         return sent == len(piece)
 
-    def _producer_failed(self, error: BaseException | None) -> None:
+    def _ac_producer_failed(self, error: BaseException | None) -> None:
         """Report what a producer raised, and close: the peer would mistake what follows."""
         try:
             raise error if error is not None else AssertionError
@@ -220,20 +220,20 @@ class Outgoing(dispatcher):
         if not self.closing:
             self.close()
 
-    def _flush(self) -> None:
+    def _ac_flush(self) -> None:
         """Send what was pushed, through whatever `initiate_send` the program has."""
-        if self._outbox or self._foreign_fifo:
+        if self._ac_outbox or self._ac_foreign_fifo:
             self.initiate_send()
-            if bool(self._outbox) is not self._writes:
-                self._note_output()
+            if bool(self._ac_outbox) is not self._ac_writes:
+                self._ac_note_output()
 
-    def _note_output(self) -> None:
+    def _ac_note_output(self) -> None:
         """Have the loop wait for the moment when more can be sent, if there is more."""
-        self._writes = bool(self._outbox)
-        self._state_changed()
+        self._ac_writes = bool(self._ac_outbox)
+        self._ac_state_changed()
 
-    def _discard_output(self) -> None:
-        outbox, self._outbox = self._outbox, None
+    def _ac_discard_output(self) -> None:
+        outbox, self._ac_outbox = self._ac_outbox, None
         if outbox is not None:
             outbox.changed = None
             outbox.discard()

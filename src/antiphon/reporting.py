@@ -59,8 +59,8 @@ class Reporting:
     ignore_log_types: Any = frozenset({"warning"})
     survives_errors = True
     accepting: Any
-    _hung_up: bool
-    _accept_failed = False
+    _ac_hung_up: bool
+    _ac_accept_failed = False
 
     def log(self, message: object) -> None:
         """Write `message` to standard error, behind `log: `. Meant to be overridden."""
@@ -78,13 +78,13 @@ class Reporting:
         logger `antiphon`; a class with its own `log_info` gets the message there instead.
         A listener stays open (see `survives_errors`) unless accepting itself is broken.
         """
-        self._report(sys.exc_info()[1])
-        if self.accepting and self.survives_errors and not self._accept_failed:
+        self._ac_report(sys.exc_info()[1])
+        if self.accepting and self.survives_errors and not self._ac_accept_failed:
             return
-        self._hang_up()
+        self._ac_hang_up()
 
-    def _report(self, error: BaseException | None) -> None:
-        if self._has_own_log_info():
+    def _ac_report(self, error: BaseException | None) -> None:
+        if self._ac_has_own_log_info():
             _, kind, error, frames = compact_traceback()
             self.log_info(
                 f"uncaptured python exception, closing channel {_name_of(self)} ({kind}:{error} {frames})",
@@ -95,13 +95,13 @@ class Reporting:
         else:
             _log.error("uncaught exception in %s", _name_of(self), exc_info=error)
 
-    def _has_own_log_info(self) -> bool:
+    def _ac_has_own_log_info(self) -> bool:
         return getattr(self.log_info, "__func__", None) is not _default_log_info
 
-    def _unhandled(self, event: str) -> None:
+    def _ac_unhandled(self, event: str) -> None:
         """Tell of an event that the program has no handler for."""
         message = f"unhandled {event} event"
-        if "warning" not in self.ignore_log_types or self._has_own_log_info():
+        if "warning" not in self.ignore_log_types or self._ac_has_own_log_info():
             self.log_info(message, "warning")
         elif (type(self), event) not in _warned:
             _warned.add((type(self), event))
@@ -110,51 +110,51 @@ class Reporting:
     @unhandled
     def handle_read(self) -> None:
         """Called when the channel can be read from. Meant to be overridden."""
-        self._unhandled("read")
+        self._ac_unhandled("read")
 
     @noticed
     @unhandled
     def handle_write(self) -> None:
         """Called when the channel can be written to. Meant to be overridden."""
-        self._unhandled("write")
+        self._ac_unhandled("write")
 
     @noticed
     @unhandled
     def handle_expt(self) -> None:
         """Called when out-of-band data has arrived. Meant to be overridden."""
-        self._unhandled("incoming priority")
+        self._ac_unhandled("incoming priority")
 
     @unhandled
     def handle_connect(self) -> None:
         """Called when an outgoing connection is made. Meant to be overridden."""
-        self._unhandled("connect")
+        self._ac_unhandled("connect")
 
     @unhandled
     def handle_accepted(self, sock: Any, addr: Any) -> None:
         """Called with each accepted connection, a socket and its peer's address. Meant to be overridden."""
         sock.close()
-        self._unhandled("accepted")
+        self._ac_unhandled("accepted")
 
     @unhandled
     def handle_close(self) -> None:
         """Called once, when the connection has ended. By default closes the channel."""
-        self._unhandled("close")
+        self._ac_unhandled("close")
         self.close()
 
     def close(self) -> None:
         """Leave the map and close the socket."""
         raise NotImplementedError
 
-    def _hang_up(self) -> None:
+    def _ac_hang_up(self) -> None:
         """Call `handle_close`, once for a connection; a channel that has chosen to live on is closed then."""
-        if self._hung_up:
+        if self._ac_hung_up:
             self.close()
             return
-        self._hung_up = True
-        self._state_changed()
+        self._ac_hung_up = True
+        self._ac_state_changed()
         self.handle_close()
 
-    def _state_changed(self) -> None:
+    def _ac_state_changed(self) -> None:
         raise NotImplementedError
 
 

@@ -14,46 +14,46 @@ class Scheduling:
     """What a channel has its loop do later."""
 
     _map: Any
-    _loop: Loop | None
-    _timers: set[Timer] | None = None
+    _ac_loop: Loop | None
+    _ac_timers: set[Timer] | None = None
 
     def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` once, `delay` seconds from now, unless the channel closes before.
 
         What it raises goes to the channel's `handle_error`.
         """
-        return self._schedule(callback).call_later(delay, self._call, callback, *arguments, group=self._timer_group())
+        return self._ac_schedule(callback).call_later(delay, self._ac_call, callback, *arguments, group=self._ac_timer_group())
 
     def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """As `call_later`, at the time `when` of the loop's clock (`time.monotonic`)."""
-        return self._schedule(callback).call_at(when, self._call, callback, *arguments, group=self._timer_group())
+        return self._ac_schedule(callback).call_at(when, self._ac_call, callback, *arguments, group=self._ac_timer_group())
 
     def call_every(self, interval: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` every `interval` seconds, until the channel closes."""
-        return self._schedule(callback).call_every(
-            interval, self._call, callback, *arguments, group=self._timer_group()
+        return self._ac_schedule(callback).call_every(
+            interval, self._ac_call, callback, *arguments, group=self._ac_timer_group()
         )
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Have the loop's thread call `callback(*arguments)` soon. For other threads."""
-        self._schedule(callback).call_soon_threadsafe(self._call, callback, *arguments)
+        self._ac_schedule(callback).call_soon_threadsafe(self._ac_call, callback, *arguments)
 
-    def _schedule(self, callback: Any) -> Loop:
+    def _ac_schedule(self, callback: Any) -> Loop:
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r}")
-        return self._loop or loop_of(self._map)
+        return self._ac_loop or loop_of(self._map)
 
-    def _timer_group(self) -> set[Timer]:
-        if self._timers is None:
-            self._timers = set()
-        return self._timers
+    def _ac_timer_group(self) -> set[Timer]:
+        if self._ac_timers is None:
+            self._ac_timers = set()
+        return self._ac_timers
 
-    def _call(self, callback: Callable[..., Any], *arguments: Any) -> None:
+    def _ac_call(self, callback: Callable[..., Any], *arguments: Any) -> None:
         callback(*arguments)
 
-    def _do(self, callback: Callable[[], Any]) -> None:
+    def _ac_do(self, callback: Callable[[], Any]) -> None:
         """Call it now if this thread may, else have the thread that is in the loop do it."""
-        if self._loop is None:
+        if self._ac_loop is None:
             callback()
         else:
-            self._loop.do(callback)
+            self._ac_loop.do(callback)

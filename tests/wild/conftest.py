@@ -1,4 +1,5 @@
-"""Each habit is tried on our modules and, where Python 3.11 is installed, on the ones that it was made for.
+"""Each habit is tried on our modules and, where Python 3.11 is installed, on the ones that it was
+made for.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""What the tests of programs' habits share: where to meet, and a program that writes down what happens to it.
+"""What the tests of programs' habits share: where to meet, and a program that writes down what
+happens to it.
 """
 
 import contextlib

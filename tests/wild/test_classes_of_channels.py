@@ -290,7 +290,8 @@ def test_the_descriptor_may_have_a_default_in_the_class(modules: Modules) -> Non
 
 
 def test_the_map_of_a_channel_can_be_read_and_rebound(modules: Modules) -> None:
-    """supervisor, waitress, asyncore-wsgi and ZEO: `channel._map = m`, then add_channel() and del_channel().
+    """supervisor, waitress, asyncore-wsgi and ZEO: `channel._map = m`, then add_channel() and
+    del_channel().
     """
     first: dict[int, Any] = {}
     second: dict[int, Any] = {}
@@ -321,16 +322,17 @@ def test_the_descriptor_is_a_key_and_none_after_the_end(modules: Modules) -> Non
 
 
 def test_joining_and_leaving_go_through_overridden_methods(modules: Modules) -> None:
-    """pyftpdlib's add_channel() takes more arguments and wants `_fileno` first; pysnmp's and waitress' count.
+    """pyftpdlib's add_channel() takes more arguments and wants `_fileno` first; pysnmp's and
+    waitress' count.
     """
     calls: list[Any] = []
 
     class Registered(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
-        def add_channel(self, map: Any = None, events: Any = None) -> None:  # noqa: A002
+        def add_channel(self, map: Any = None, events: Any = None) -> None:
             calls.append(("add", self._fileno, events))
             super().add_channel(map)
 
-        def del_channel(self, map: Any = None, events: Any = None) -> None:  # noqa: A002
+        def del_channel(self, map: Any = None, events: Any = None) -> None:
             calls.append(("del", self._fileno, events))
             super().del_channel(map)
 
@@ -347,7 +349,7 @@ def test_joining_and_leaving_go_through_overridden_methods(modules: Modules) -> 
 
 def test_a_channel_may_refuse_to_join(modules: Modules) -> None:
     """add_channel() and del_channel() as no-ops: a channel that another loop drives."""
-    ignore = lambda self, map=None: None  # noqa: A002, E731
+    ignore = lambda self, map=None: None  # noqa: E731
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = noting(modules.asyncore.dispatcher, add_channel=ignore, del_channel=ignore)(near, channels)

@@ -148,7 +148,7 @@ def told(modules: Modules, events: int = 3, **body: Any) -> tuple[list[str], Any
     messages: list[str] = []
 
     class Telling(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
-        def log_info(self, message: str, type: str = "info") -> None:  # noqa: A002
+        def log_info(self, message: str, type: str = "info") -> None:
             messages.append(message)
 
     for name, value in body.items():
@@ -178,7 +178,7 @@ def out_of_band_data(modules: Modules, **body: Any) -> object:
     channels: dict[int, Any] = {}
     accepted: list[Any] = []
     take = lambda self, sock, addr: accepted.append(sock)  # noqa: E731
-    log_info = lambda self, message, type="info": messages.append(message)  # noqa: A002, E731
+    log_info = lambda self, message, type="info": messages.append(message)  # noqa: E731
     with listener_and_address(modules.asyncore.dispatcher, channels, handle_accepted=take) as (_, address):
         with socket.create_connection(address, timeout=10) as client:
             modules.asyncore.loop(1, map=channels, count=1)
@@ -217,7 +217,7 @@ def where_an_error_is_reported(modules: Modules) -> object:
 def where_an_error_is_reported_with_the_switch(modules: Modules) -> object:
     """As before, with log_info() overridden."""
     messages: list[tuple[str, str]] = []
-    log_info = lambda self, message, type="info": messages.append((type, message[:27]))  # noqa: A002, E731
+    log_info = lambda self, message, type="info": messages.append((type, message[:27]))  # noqa: E731
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far), listening() as heard:
         noting(modules.asyncore.dispatcher, handle_read=lambda self: 1 // 0, log_info=log_info)(
@@ -465,8 +465,8 @@ def where_states_are_kept(modules: Modules) -> object:
 
 
 def a_predicate_replaced_late(modules: Modules, on_class: bool = True) -> object:
-    """A channel, or its class, gets another readable() after the loop has met it. Is it asked in the next
-    turn?
+    """A channel, or its class, gets another readable() after the loop has met it. Is it asked in
+    the next turn?
     """
 
     class Plain(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
@@ -534,7 +534,8 @@ def a_turn_in_another_thread(modules: Modules) -> object:
 
 
 def a_push_in_another_thread(modules: Modules) -> object:
-    """While a channel is dealt with, another thread pushes to a second one. Does the loop's thread send that?
+    """While a channel is dealt with, another thread pushes to a second one. Does the loop's thread
+    send that?
     """
     channels: dict[int, Any] = {}
     threads: list[bool] = []
@@ -546,8 +547,12 @@ def a_push_in_another_thread(modules: Modules) -> object:
     here = threading.current_thread()
     with connected_pair() as (near, far), connected_pair() as (other, _):
         pushed = type("Chat", (modules.asynchat.async_chat,), {"send": send})(other, channels)
-        push = lambda self: (self.recv(1), in_another_thread(pushed.push, b"x"))  # noqa: E731
-        noting(modules.asyncore.dispatcher, handle_read=push)(near, channels)
+
+        def handle_read(self: Any) -> None:
+            self.recv(1)
+            in_another_thread(pushed.push, b"x")
+
+        noting(modules.asyncore.dispatcher, handle_read=handle_read)(near, channels)
         far.sendall(b"x")
         step(modules, channels)
         return threads

@@ -90,7 +90,7 @@ def test_the_step_itself_may_be_replaced(
     calls: list[Any] = []
     channels = {1: object()}
 
-    def replacement(timeout: float, map: Any) -> None:  # noqa: A002
+    def replacement(timeout: float, map: Any) -> None:
         calls.append((timeout, map))
         map.clear()
 
@@ -112,10 +112,16 @@ def test_the_loop_itself_may_be_replaced(modules: Modules, monkeypatch: pytest.M
 def test_read_and_write_may_be_replaced(
     modules: Modules, monkeypatch: pytest.MonkeyPatch, name: str, go: Any
 ) -> None:
-    """A wrapper of unit tests replaces `asyncore.read` and `asyncore.write` to see what they are called with.
+    """A wrapper of unit tests replaces `asyncore.read` and `asyncore.write` to see what they are
+    called with.
     """
     calls: list[Any] = []
     original = getattr(modules.asyncore, name)
+
+    def replacement(obj: Any) -> None:
+        calls.append(obj)
+        original(obj)
+
     monkeypatch.setattr(modules.asyncore, name, replacement)
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
@@ -132,9 +138,12 @@ def test_readwrite_may_be_replaced(modules: Modules, monkeypatch: pytest.MonkeyP
     """The epoll patches that go round replace `asyncore.readwrite`; flags are those of poll(2)."""
     calls: list[Any] = []
     original = modules.asyncore.readwrite
-    monkeypatch.setattr(
-        modules.asyncore, "readwrite", replacement
-    )
+
+    def replacement(obj: Any, flags: int) -> None:
+        calls.append((obj, flags))
+        original(obj, flags)
+
+    monkeypatch.setattr(modules.asyncore, "readwrite", replacement)
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = noting(modules.asyncore.dispatcher)(near, channels)
@@ -146,8 +155,8 @@ def test_readwrite_may_be_replaced(modules: Modules, monkeypatch: pytest.MonkeyP
 
 
 def test_events_can_be_passed_to_any_object(modules: Modules) -> None:
-    """pyftpdlib, ZEO and asyncore-wsgi call read(), write(), _exception() and readwrite() from loops of their
-    own.
+    """pyftpdlib, ZEO and asyncore-wsgi call read(), write(), _exception() and readwrite() from
+    loops of their own.
     """
 
     class Anything:
@@ -224,7 +233,8 @@ def test_predicates_are_asked_once_a_turn_and_may_act(modules: Modules, end: str
 def test_names_that_nobody_reads_may_be_set(
     modules: Modules, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Old programs set attributes on the module, and on its classes, for versions that no longer read them.
+    """Old programs set attributes on the module, and on its classes, for versions that no longer
+    read them.
     """
     monkeypatch.setattr(modules.asyncore, name, object(), raising=False)
     monkeypatch.setattr(modules.asyncore.dispatcher, name, object(), raising=False)

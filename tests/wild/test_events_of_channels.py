@@ -16,8 +16,8 @@ both_ways = pytest.mark.parametrize("use_poll", [False, True], ids=["loop", "use
 
 @both_ways
 def test_the_loop_calls_the_event_methods(modules: Modules, use_poll: bool) -> None:
-    """bacpypes, PyBitmessage, pyftpdlib: handle_read_event() and its like overridden, calling the class's
-    own.
+    """bacpypes, PyBitmessage, pyftpdlib: handle_read_event() and its like overridden, calling the
+    class's own.
     """
     base = noting(modules.asyncore.dispatcher, writable=lambda self: True)
 
@@ -58,8 +58,8 @@ def test_the_event_method_may_be_the_handler(modules: Modules, use_poll: bool) -
 
 @both_ways
 def test_an_overridden_write_event_is_waited_for(modules: Modules, use_poll: bool) -> None:
-    """A channel with a handle_write_event() of its own and no handle_write(): its loop must still wait for
-    it.
+    """A channel with a handle_write_event() of its own and no handle_write(): its loop must still
+    wait for it.
     """
 
     class Writing(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
@@ -205,7 +205,7 @@ def test_log_info_overridden_hears_of_everything(modules: Modules) -> None:
     told: list[tuple[str, str]] = []
 
     class LoggingMixin:
-        def log_info(self, message: str, type: str = "info") -> None:  # noqa: A002
+        def log_info(self, message: str, type: str = "info") -> None:
             told.append((type, message))
 
     class Program(LoggingMixin, modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]
@@ -263,7 +263,7 @@ def test_handle_close_and_handle_error_are_called_by_their_class(
             self.recv(1)
             raise LookupError("as asked")
 
-        def log_info(self, message: str, type: str = "info") -> None:  # noqa: A002
+        def log_info(self, message: str, type: str = "info") -> None:
             pass
 
     channels: dict[int, Any] = {}
@@ -277,8 +277,8 @@ def test_handle_close_and_handle_error_are_called_by_their_class(
 
 
 def test_close_may_take_other_arguments(modules: Modules) -> None:
-    """mlat-client: `close(self, manual_close=False)`; hazelcast: `close(self, reason, cause)` calling the
-    class's.
+    """mlat-client: `close(self, manual_close=False)`; hazelcast: `close(self, reason, cause)`
+    calling the class's.
     """
     calls: list[bool] = []
 

@@ -17,8 +17,8 @@ def chat(modules: Modules, **body: Any) -> Any:
 
 @pytest.mark.parametrize("how", ["positional", "keywords", "sock alone", "later"])
 def test_every_way_to_make_one(modules: Modules, socket_map: Any, how: str) -> None:
-    """async_chat(conn), async_chat(sock=sock), async_chat(sock, map), async_chat() and then a socket: all of
-    them.
+    """async_chat(conn), async_chat(sock=sock), async_chat(sock, map), async_chat() and then a
+    socket: all of them.
     """
     cls = type("Chat", (modules.asynchat.async_chat,), {})
     with connected_pair() as (near, _):
@@ -76,9 +76,10 @@ def test_a_constructor_passed_over(modules: Modules) -> None:
         def __init__(self, sock: Any, channels: Any) -> None:
             self.ac_in_buffer = b""
             self.ac_out_buffer = b""
-            self.incoming = []
-            self.producer_fifo = getattr(modules.asynchat, "fifo", deque)()
-            self.lines, self.line = [], b""
+            self.incoming: Any = []
+            self.producer_fifo: Any = getattr(modules.asynchat, "fifo", deque)()
+            self.lines: list[bytes] = []
+            self.line = b""
             modules.asyncore.dispatcher.__init__(self, sock, channels)
 
     channels: dict[int, Any] = {}
@@ -127,7 +128,8 @@ def test_the_size_of_a_read_is_an_attribute(modules: Modules, when: str) -> None
 
 
 def test_a_program_s_own_handle_read_uses_the_sizes(modules: Modules) -> None:
-    """Game servers: `self.recv(self.ac_in_buffer_size)` in a handle_read() of their own, left at the default.
+    """Game servers: `self.recv(self.ac_in_buffer_size)` in a handle_read() of their own, left at
+    the default.
     """
     got: list[bytes] = []
     handle_read = lambda self: got.append(self.recv(self.ac_in_buffer_size))  # noqa: E731
@@ -181,6 +183,8 @@ def test_what_is_read_too_much_is_put_back(modules: Modules) -> None:
     """Servers that change protocols put the rest into `ac_in_buffer`, in front of what is still to come."""
 
     class PuttingBack(chat(modules)):  # type: ignore[misc]
+        ac_in_buffer: bytes
+
         def found_terminator(self) -> None:
             super().found_terminator()
             if self.lines == [b"one"]:
@@ -199,8 +203,10 @@ def test_what_is_read_too_much_is_put_back(modules: Modules) -> None:
 def test_a_handle_read_of_one_s_own_may_cut_the_buffer_itself(modules: Modules) -> None:
     """Copies of handle_read() with several terminators keep the rest in `ac_in_buffer` between reads."""
 
+    lines: list[bytes] = []
+
     class Several(modules.asynchat.async_chat):  # type: ignore[misc, name-defined]
-        lines: list[bytes] = []
+        ac_in_buffer: bytes
 
         def handle_read(self) -> None:
             self.ac_in_buffer = self.ac_in_buffer + self.recv(self.ac_in_buffer_size)
@@ -208,7 +214,7 @@ def test_a_handle_read_of_one_s_own_may_cut_the_buffer_itself(modules: Modules) 
                 ends = [i for i in (self.ac_in_buffer.find(b";"), self.ac_in_buffer.find(b"\n")) if i >= 0]
                 if not ends:
                     return
-                self.lines.append(self.ac_in_buffer[: min(ends)])
+                lines.append(self.ac_in_buffer[: min(ends)])
                 self.ac_in_buffer = self.ac_in_buffer[min(ends) + 1 :]
 
     channels: dict[int, Any] = {}
@@ -218,12 +224,13 @@ def test_a_handle_read_of_one_s_own_may_cut_the_buffer_itself(modules: Modules) 
             far.sendall(piece)
             step(modules, channels)
 
-        assert channel.lines == [b"one", b"two", b"three"]
+        assert lines == [b"one", b"two", b"three"]
         assert channel.ac_in_buffer == b""
 
 
 def test_the_kinds_of_terminators(modules: Modules) -> None:
-    """smtpd, fail2ban, supervisor's HTTP client: a line, then a counted body, then a line again, in one read.
+    """smtpd, fail2ban, supervisor's HTTP client: a line, then a counted body, then a line again,
+    in one read.
     """
 
     class Counted(chat(modules)):  # type: ignore[misc]
@@ -267,6 +274,8 @@ def test_the_terminator_may_be_assigned(modules: Modules) -> None:
     """async_http: `self.terminator = 0` and `if self.terminator == 0`, past set_terminator()."""
 
     class Assigning(chat(modules)):  # type: ignore[misc]
+        terminator: Any
+
         def found_terminator(self) -> None:
             super().found_terminator()
             if self.terminator == b"\n":
@@ -312,7 +321,8 @@ def test_text_with_use_encoding(modules: Modules) -> None:
     """Bots set `use_encoding = 1`: str for terminators and in producers, bytes as ever in the callbacks."""
 
     class Producer:
-        chunks = ["caf", "é", ""]
+        def __init__(self) -> None:
+            self.chunks = ["caf", "é", ""]
 
         def more(self) -> str:
             return self.chunks.pop(0)
@@ -372,8 +382,8 @@ def test_reading_is_held_back_by_readable(modules: Modules) -> None:
 
 
 def test_attributes_of_python_2_5_do_no_harm(modules: Modules) -> None:
-    """supervisor, medusa and pyftpdlib override refill_buffer() and set ac_out_buffer: nobody calls or reads
-    them.
+    """supervisor, medusa and pyftpdlib override refill_buffer() and set ac_out_buffer: nobody
+    calls or reads them.
     """
 
     def refill_buffer(self: Any) -> None:

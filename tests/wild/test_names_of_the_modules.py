@@ -62,7 +62,8 @@ def test_the_set_of_what_ends_a_connection_can_be_read(modules: Modules) -> None
 def test_the_set_of_what_ends_a_connection_can_be_made_larger(
     modules: Modules, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """PyBitmessage adds ETIMEDOUT and others: recv() and send() must look the name up when they are called.
+    """PyBitmessage adds ETIMEDOUT and others: recv() and send() must look the name up when they
+    are called.
     """
     fake = mock.Mock(
         **{f"{method}.side_effect": OSError(errno.ETIMEDOUT, "timed out"), "fileno.return_value": 100}
@@ -83,10 +84,9 @@ def test_the_set_of_what_ends_a_connection_can_be_made_larger(
 def test_what_passes_through_the_loop_can_be_caught_by_its_name(modules: Modules) -> None:
     """Patches of readwrite(): `except asyncore._reraised_exceptions: raise`."""
     for error in (modules.asyncore.ExitNow, KeyboardInterrupt, SystemExit):
-        try:
+        with pytest.raises(modules.asyncore._reraised_exceptions) as caught:
             raise error("as asked")
-        except modules.asyncore._reraised_exceptions as caught:
-            assert isinstance(caught, error)
+        assert caught.type is error
 
 
 @pytest.mark.parametrize("use_poll", [False, True])
@@ -161,7 +161,8 @@ def test_the_prefix_at_the_end_of_text_and_of_bytes(modules: Modules) -> None:
 
 
 def test_simple_producer_and_producers_with_nothing_but_more(modules: Modules) -> None:
-    """ZServer, supervisor, medusa and async_http push producers of their own: more() is all that they have.
+    """ZServer, supervisor, medusa and async_http push producers of their own: more() is all that
+    they have.
     """
 
     class Countdown:
@@ -194,8 +195,8 @@ def test_the_fifo_of_old_versions_is_there() -> None:
 
 
 def test_the_modules_can_be_mocked_with_their_signatures(modules: Modules) -> None:
-    """A web application's tests: `mock.patch(..., autospec=True)` looks at every attribute of what it
-    replaces.
+    """A web application's tests: `mock.patch(..., autospec=True)` looks at every attribute of what
+    it replaces.
     """
     fake = mock.create_autospec(modules.asyncore)
     fake.loop(timeout=1, count=2)

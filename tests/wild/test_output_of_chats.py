@@ -62,8 +62,7 @@ def test_the_queue_is_a_deque_of_bytes_producers_and_none(modules: Modules) -> N
 @pytest.mark.parametrize("turns_before", [0, 2])
 @pytest.mark.parametrize("how", ["append", "extend", "appendleft", "insert"])
 def test_what_is_put_into_the_queue_by_hand_is_sent(modules: Modules, how: str, turns_before: int) -> None:
-    """Public servers "enqueue" with `producer_fifo.append(data)`, without sending, also from other channels.
-    """
+    """Public servers "enqueue" with `producer_fifo.append(data)`, without sending, also from other channels."""
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = chat(modules, near, channels)
@@ -189,8 +188,8 @@ def test_what_was_pushed_before_the_queue_is_replaced_has_left(modules: Modules)
 
 @pytest.mark.parametrize("on_instance", [False, True], ids=["class", "instance"])
 def test_initiate_send_is_overridden(modules: Modules, on_instance: bool) -> None:
-    """pyftpdlib (`self.initiate_send = self.initiate_sendfile`), ZServer, async_http: everything goes through
-    it.
+    """pyftpdlib (`self.initiate_send = self.initiate_sendfile`), ZServer, async_http: everything
+    goes through it.
     """
     channels: dict[int, Any] = {}
     calls: list[int] = []
@@ -224,8 +223,8 @@ def test_sending_is_done_by_hand(modules: Modules) -> None:
     """pyftpdlib's sendfile: initiate_send() replaced for a while by what sends from a file, then put back."""
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
-        channel = chat(modules, near, channels, writable=lambda self: bool(parts) or bool(self.producer_fifo))
         parts = [b"one", b"two"]
+        channel = chat(modules, near, channels, writable=lambda self: bool(parts) or bool(self.producer_fifo))
 
         def by_hand() -> None:
             channel.send(parts.pop(0))
@@ -326,8 +325,8 @@ def test_discarding_the_buffers(modules: Modules) -> None:
 
 
 def test_pending_output_is_what_writable_says(modules: Modules) -> None:
-    """pyftpdlib: `asynchat.async_chat.writable(self)` in a predicate of its own, and `len(producer_fifo) >
-    0`.
+    """pyftpdlib: `asynchat.async_chat.writable(self)` in a predicate of its own, and
+    `len(producer_fifo) > 0`.
     """
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):

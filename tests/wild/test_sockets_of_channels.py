@@ -77,8 +77,8 @@ class Counting:
 
 @pytest.mark.parametrize("base", ["dispatcher", "async_chat"])
 def test_the_socket_may_be_replaced_at_any_time(modules: Modules, base: str) -> None:
-    """pyftpdlib, hazelcast, bacpypes, irc-bot and CPython's tests: TLS begins, and ends, under the same
-    descriptor.
+    """pyftpdlib, hazelcast, bacpypes, irc-bot and CPython's tests: TLS begins, and ends, under the
+    same descriptor.
     """
     channels: dict[int, Any] = {}
     cls = getattr(modules.asynchat if base == "async_chat" else modules.asyncore, base)
@@ -161,7 +161,8 @@ def contexts() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
 
 
 def secure_class(modules: Modules) -> Any:
-    """STARTTLS in the way of CPython's test_ftplib: the handshake is done by hand, want-read errors pass by.
+    """STARTTLS in the way of CPython's test_ftplib: the handshake is done by hand, want-read
+    errors pass by.
     """
 
     class Secure(modules.asynchat.async_chat):  # type: ignore[misc, name-defined]
@@ -431,8 +432,8 @@ def test_the_family_and_type_of_the_socket_are_kept(modules: Modules) -> None:
 
 
 def test_datagrams(modules: Modules) -> None:
-    """bacpypes, pysnmp and NeoDym: recvfrom() and sendto() on `self.socket` of a channel that is never
-    connected.
+    """bacpypes, pysnmp and NeoDym: recvfrom() and sendto() on `self.socket` of a channel that is
+    never connected.
     """
 
     class Datagrams(modules.asyncore.dispatcher):  # type: ignore[misc, name-defined]

@@ -125,7 +125,8 @@ def test_what_is_put_into_the_map_by_hand_is_served(modules: Modules, socket_map
 
 def test_another_channel_put_under_the_same_descriptor_takes_over(modules: Modules, socket_map: Any) -> None:
     """An entry replaced in place, without a deletion that anybody could notice."""
-    for channels in (socket_map, {}):
+    maps: list[Any] = [socket_map, {}]
+    for channels in maps:
         with connected_pair() as (near, far):
             first = noting(modules.asyncore.dispatcher)(near, channels)
             step(modules, channels)
@@ -141,11 +142,11 @@ def test_another_channel_put_under_the_same_descriptor_takes_over(modules: Modul
 
 
 def test_the_name_imported_once_stays_the_map(modules: Modules, socket_map: Any) -> None:
-    """`from asyncore import socket_map` at the top, and as a default argument: pysnmp, ZServer, medusa's
-    bench.
+    """`from asyncore import socket_map` at the top, and as a default argument: pysnmp, ZServer,
+    medusa's bench.
     """
 
-    def descriptors(map: Any = modules.asyncore.socket_map) -> list[int]:  # noqa: A002
+    def descriptors(map: Any = modules.asyncore.socket_map) -> list[int]:
         return list(map)
 
     with connected_pair() as (near, _):
