@@ -17,6 +17,7 @@ class Chat(async_chat):
     """Notes the messages that it is given.
 
     Attributes:
+        sock: the socket that it was made with.
         messages: the finished ones.
         pieces: of the one that is not finished.
         on_data: called with each piece, after it was noted.
@@ -26,6 +27,7 @@ class Chat(async_chat):
 
     def __init__(self, sock: Any = None, map: Any = None, terminator: Any = b"\n") -> None:
         super().__init__(sock, {} if map is None else map)
+        self.sock = sock
         self.messages: list[bytes] = []
         self.pieces: list[bytes] = []
         self.on_data: Callable[[bytes], object] = lambda piece: None
@@ -200,7 +202,7 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 def fed(channel: C, *pieces: bytes) -> C:
     """The channel, after it has read each of the pieces in an event of its own, or more for a large one."""
-    sock = channel._ac_socket
+    sock = channel.socket
     for piece in pieces:
         sock.script.append(piece)
         while sock.script and not sock.closed:

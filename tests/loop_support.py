@@ -107,7 +107,7 @@ def use_poll(request: pytest.FixtureRequest) -> bool:
 class Noting(asyncore.dispatcher):
     """Notes which of its handlers are called, and what it receives. Tracked, and silent about writing."""
 
-    def __init__(self, sock: Any = None, map: Any = None) -> None:  # noqa: A002
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.events: list[str] = []
         self.received = b""
         super().__init__(sock, map)

@@ -120,9 +120,10 @@ def test_a_channel_waits_to_read_always_and_to_write_when_there_is_something() -
 
 
 def test_handle_close_closes() -> None:
-    channel = async_chat(ScriptedSocket(), {})
+    sock = ScriptedSocket()
+    channel = async_chat(sock, {})
     channel.handle_close()
-    assert (channel._ac_socket.closed, channel._map) == (True, {})
+    assert (sock.closed, channel._map) == (True, {})
 
 
 def test_closing_twice_is_fine() -> None:
@@ -152,7 +153,7 @@ def test_discard_buffers_drops_what_was_received_and_what_was_to_be_sent() -> No
     assert producer.closings == 1
     assert not channel.writable()
     channel.handle_write()
-    assert channel._ac_socket.wire == b""
+    assert channel.sock.wire == b""
 
 
 def test_after_discard_buffers_the_channel_works_as_before() -> None:
@@ -161,7 +162,7 @@ def test_after_discard_buffers_the_channel_works_as_before() -> None:
     channel.on_found = channel.push
     fed(channel, b"\ntwo\r\n")
     assert channel.messages == [b"one\ntwo"]
-    assert channel._ac_socket.wire == b"one\ntwo"
+    assert channel.sock.wire == b"one\ntwo"
 
 
 def test_discard_buffers_in_a_callback_drops_what_waits() -> None:
@@ -175,7 +176,7 @@ def test_discard_buffers_in_a_callback_drops_what_waits() -> None:
     channel.on_found = reset
     fed(channel, b"one\nreset\ntwo\nthr", b"three\n")
     assert channel.messages == [b"one", b"reset", b"three"]
-    assert channel._ac_socket.wire == b"three"
+    assert channel.sock.wire == b"three"
 
 
 def test_discard_buffers_of_a_closed_channel_opens_nothing() -> None:

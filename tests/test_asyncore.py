@@ -175,7 +175,7 @@ def test_loop_calls_whatever_stands_for_poll(
     wires: Wires, monkeypatch: pytest.MonkeyPatch, use_poll: bool, name: str
 ) -> None:
     channels = wires.map()
-    channel, _ = wires.channel(Noting, channels)
+    wires.channel(Noting, channels)
     calls: list[Any] = []
     monkeypatch.setattr(asyncore, name, lambda *arguments: calls.append(arguments))
     asyncore.loop(12, use_poll, channels, 3)
@@ -191,6 +191,28 @@ def test_without_poll_of_the_system_loop_uses_the_other_way(
     poller.deliver((channel._fileno, HANGUP))
     asyncore.loop(0, True, channels, 1)
     assert channel.events == ["read"]
+
+
+def test_an_empty_map_is_not_waited_for(wires: Wires) -> None:
+    channels, _, poller = silent_map(wires)
+    for turn in asyncore.poll, asyncore.poll2, asyncore.loop:
+        turn(5, map=channels)
+    assert poller.waits == []
+
+
+def test_a_loop_goes_on_until_its_map_is_empty(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    channel, _ = wires.channel(Noting, channels)
+    channel.call_later(100, channel.close)
+    asyncore.loop(30, map=channels)
+    assert clock() == 100
+    assert channel.closing
+
+
+def test_a_bare_dispatcher_wants_to_read_and_to_write() -> None:
+    channel = asyncore.dispatcher(map={})
+    assert channel.readable() is True
+    assert channel.writable() is True
 
 
 def test_poll3_is_poll2() -> None:
@@ -370,6 +392,13 @@ def test_closing_closes_the_socket_and_leaves_the_map(wires: Wires) -> None:
     assert (channels, channel._fileno, channel.closing, channel.connected) == ({}, None, True, False)
     channel.close()
     assert channel.events == []
+
+
+def test_closing_a_channel_cancels_its_timers(wires: Wires) -> None:
+    channel, _ = wires.channel(Noting, wires.map())
+    timer = channel.call_later(5, channel.close)
+    channel.close()
+    assert not timer.active
 
 
 @pytest.mark.parametrize("number", [errno.ENOTCONN, errno.EBADF])

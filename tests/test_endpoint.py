@@ -279,6 +279,89 @@ def test_a_closed_channel_can_be_opened_anew(wires: Wires, server: socket.socket
     assert channel.received == b"xxx"
 
 
+# -- accepting ---------------------------------------------------------------------------------------------
+
+
+class Queue:
+    """A listening socket that gives one answer."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def accept(self) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        pass
+
+
+def accepted(wires: Wires, answer: Any) -> Any:
+    """What `accept` makes of what the system answers."""
+    channel = client(wires, wires.map())
+    real, channel.socket = channel.socket, Queue(answer)
+    channel.accepting = True
+    try:
+        return channel.accept()
+    finally:
+        channel.socket = real
+
+
+def test_accept_gives_what_the_system_gives(wires: Wires) -> None:
+    assert accepted(wires, ("connection", "address")) == ("connection", "address")
+
+
+@pytest.mark.parametrize(
+    "answer", [None, BlockingIOError(errno.EAGAIN, "none"), OSError(errno.ECONNABORTED, "gone")]
+)
+def test_accept_gives_none_where_nothing_can_be_taken(wires: Wires, answer: Any) -> None:
+    assert accepted(wires, answer) is None
+
+
+def test_accept_gives_none_when_descriptors_have_run_out(
+    wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert accepted(wires, OSError(errno.EMFILE, "too many open files")) is None
+    assert "too many open files" in caplog.text
+
+
+def test_accept_raises_what_is_a_fault_of_the_socket(wires: Wires) -> None:
+    with pytest.raises(OSError, match="no listener"):
+        accepted(wires, OSError(errno.EINVAL, "no listener"))
+
+
+def test_each_connection_is_handed_over(wires: Wires) -> None:
+    taken: list[Any] = []
+    channel = wires.listener(Noting, {})
+    channel.handle_accepted = lambda sock, addr: taken.append((sock.close(), addr))
+    peer = wires.client(channel.socket.getsockname())
+    channel.handle_accept()
+    assert taken == [(None, peer.getsockname())]
+
+
+def test_urgent_data_is_told_from_an_error_that_is_pending(wires: Wires) -> None:
+    channel, _ = wires.channel(Noting, {})
+    channel.handle_expt = lambda: channel.events.append("expt")
+    channel.socket, real = Scripted(0, error=0), channel.socket
+    channel.handle_expt_event()
+    channel.socket = Scripted(0, error=errno.ECONNREFUSED)
+    channel.handle_expt_event()
+    real.close()
+    assert channel.events == ["expt", "close"]
+
+
+def test_an_attempt_that_failed_is_told_by_its_error(wires: Wires) -> None:
+    channel, _ = wires.channel(Noting, {})
+    channel.connected, channel.connecting = False, True
+    channel.socket, real = Scripted(0, error=errno.ECONNREFUSED), channel.socket
+    with pytest.raises(ConnectionRefusedError, match=os.strerror(errno.ECONNREFUSED)):
+        channel.handle_connect_event()
+    channel.socket = real
+    assert channel.events == []
+    assert not channel.connected
+
+
 # -- the words for it --------------------------------------------------------------------------------------
 
 

@@ -257,7 +257,7 @@ def test_nothing_follows_data_that_led_to_the_end(term: Any, end: Callable[[Chat
     channel = fed(chat(b"\r\n\r\n"), b"\r\n\r")
     channel.set_terminator(term)
     channel.on_data = lambda piece: end(channel)
-    channel._ac_socket.script.append(b"12345678\r\n\r\nrest\r\n\r\n")
+    channel.sock.script.append(b"12345678\r\n\r\nrest\r\n\r\n")
     channel.handle_read()
     assert channel.messages == []
     assert len(channel.pieces) == 1

@@ -173,7 +173,7 @@ def test_reading_more_inside_of_found_terminator_keeps_the_order(
             channel.handle_read()
 
     channel.on_found = read_more
-    script = channel._ac_socket.script
+    script = channel.sock.script
     script.extend(pieces(data, sizes))
     while script:
         channel.handle_read()

@@ -103,15 +103,14 @@ def test_a_loop_inside_collect_incoming_data_does_not_upset_the_count() -> None:
         assert channel.unfinished == b"kl"
 
 
-@each
-def test_a_loop_inside_collect_incoming_data_does_not_mix_up_messages(before: int) -> None:
+def test_a_loop_inside_collect_incoming_data_does_not_mix_up_messages() -> None:
     with connected(Chat) as (channel, peer):
         channel.on_data = lambda piece: (
             send_and_turn(channel, peer, b"two\nthr") if piece == b"nest" else None
         )
-        send_and_turn(channel, peer, b"zero\n" * before + b"nest\none\n")
+        send_and_turn(channel, peer, b"nest\none\n")
         send_and_turn(channel, peer, b"ee\n")
-        assert channel.messages == [b"zero"] * before + [b"nest", b"one", b"two", b"three"]
+        assert channel.messages == [b"nest", b"one", b"two", b"three"]
 
 
 def test_what_is_pushed_before_a_nested_loop_leaves_in_it() -> None:

@@ -15,7 +15,7 @@ from chat_support import Chat, Patient, ScriptedSocket, connected, fed, turn
 
 def sizes_asked(channel: Chat, *amounts: int) -> list[int]:
     """What each `recv` asked for, when these amounts arrive one after the other."""
-    sock = channel._ac_socket
+    sock = channel.sock
     sock.sizes.clear()
     for amount in amounts:
         sock.script[:] = [bytes(amount)]
@@ -94,7 +94,7 @@ def test_a_size_set_before_the_base_class_is_initialised_is_asked_for_exactly() 
 
 def test_small_reads_make_the_same_messages() -> None:
     channel = Small(ScriptedSocket(b"one\ntwo\nthree\n"))
-    while channel._ac_socket.script:
+    while channel.sock.script:
         channel.handle_read()
     assert channel.messages == [b"one", b"two", b"three"]
 
@@ -256,7 +256,7 @@ def steps(function: Callable[[], object]) -> int:
 
 
 def dribbled(channel: Chat, data: bytes) -> None:
-    handle_read, script = channel.handle_read, channel._ac_socket.script
+    handle_read, script = channel.handle_read, channel.sock.script
     for index in range(len(data)):
         script.append(data[index : index + 1])
         handle_read()

@@ -217,7 +217,7 @@ class State:
     def __init__(self) -> None:
         self.changes = 0
 
-    def _state_changed(self) -> None:
+    def _ac_state_changed(self) -> None:
         self.changes += 1
 
     @noticed

@@ -121,7 +121,7 @@ def test_a_close_from_another_thread_is_done_by_the_thread_that_waits(
     closers: list[int] = []
 
     class Watched(Noting):
-        def del_channel(self, map: Any = None) -> None:  # noqa: A002
+        def del_channel(self, map: Any = None) -> None:
             closers.append(threading.get_ident())
             super().del_channel(map)
 

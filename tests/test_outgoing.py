@@ -23,7 +23,7 @@ def chat(*script: Any, takes: Any = ()) -> Patient:
 
 
 def wire(channel: Chat) -> bytes:
-    data: bytes = channel._ac_socket.wire
+    data: bytes = channel.sock.wire
     return data
 
 
@@ -34,7 +34,7 @@ def test_what_is_pushed_leaves_at_once() -> None:
     channel = chat()
     channel.push(b"one")
     channel.push(b"two")
-    assert channel._ac_socket.sent == [b"one", b"two"]
+    assert channel.sock.sent == [b"one", b"two"]
     assert not channel.writable()
 
 
@@ -60,7 +60,7 @@ def test_a_push_of_nothing_sends_nothing() -> None:
     channel = chat()
     channel.push(b"")
     channel.push(bytearray())
-    assert channel._ac_socket.offered == []
+    assert channel.sock.offered == []
     assert not channel.writable()
 
 
@@ -103,17 +103,17 @@ def test_a_channel_that_is_not_connected_keeps_what_is_pushed() -> None:
     channel.connected = False
     channel.push(b"one")
     channel.push(b"two")
-    assert channel._ac_socket.offered == []
+    assert channel.sock.offered == []
     assert channel.writable()
     channel.connected = True
     channel.handle_write()
-    assert channel._ac_socket.sent == [b"onetwo"]
+    assert channel.sock.sent == [b"onetwo"]
 
 
 def test_with_nothing_to_send_handle_write_does_nothing() -> None:
     channel = chat()
     channel.handle_write()
-    assert channel._ac_socket.offered == []
+    assert channel.sock.offered == []
     assert (channel.errors, channel.closes) == ([], 0)
 
 
@@ -125,7 +125,7 @@ def test_pushes_of_one_read_event_leave_in_one_send() -> None:
     channel.on_data = channel.push
     channel.on_found = lambda message: channel.push(b"!")
     fed(channel, b"one\ntwo\nthree\n")
-    assert channel._ac_socket.sent == [b"one!two!three!"]
+    assert channel.sock.sent == [b"one!two!three!"]
 
 
 def test_64_pipelined_lines_make_one_recv_and_one_send() -> None:
@@ -158,7 +158,7 @@ def test_a_class_may_have_each_push_sent_by_itself() -> None:
     channel = Eager(ScriptedSocket())
     channel.on_found = channel.push
     fed(channel, b"one\ntwo\nthree\n")
-    assert channel._ac_socket.sent == [b"one", b"two", b"three"]
+    assert channel.sock.sent == [b"one", b"two", b"three"]
 
 
 def test_an_instance_may_have_each_push_sent_by_itself() -> None:
@@ -166,7 +166,7 @@ def test_an_instance_may_have_each_push_sent_by_itself() -> None:
     channel.coalesce_pushes = False
     channel.on_found = channel.push
     fed(channel, b"one\ntwo\n")
-    assert channel._ac_socket.sent == [b"one", b"two"]
+    assert channel.sock.sent == [b"one", b"two"]
 
 
 def test_what_another_channel_pushes_does_not_wait_for_the_end_of_the_event() -> None:

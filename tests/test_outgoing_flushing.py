@@ -14,7 +14,7 @@ def chat(*script: Any, takes: Any = ()) -> Patient:
 
 
 def wire(channel: Chat) -> bytes:
-    data: bytes = channel._ac_socket.wire
+    data: bytes = channel.sock.wire
     return data
 
 
@@ -31,11 +31,11 @@ def by_the_socket(channel: Chat) -> None:
 
 
 def by_replacing_the_socket(channel: Chat) -> None:
-    channel.socket = channel._ac_socket
+    channel.socket = channel.sock
 
 
 def by_set_socket(channel: Chat) -> None:
-    channel.set_socket(channel._ac_socket)
+    channel.set_socket(channel.sock)
 
 
 def by_initiate_send(channel: Chat) -> None:
@@ -72,7 +72,7 @@ def test_what_was_pushed_in_a_callback_leaves_before_the_effect(use: Callable[[C
     channel.on_found = answer
     fed(channel, b"one\n")
     assert seen == [b"one!"]
-    assert channel._ac_socket.sent == [b"one!"]
+    assert channel.sock.sent == [b"one!"]
 
 
 def test_what_was_pushed_leaves_before_a_direct_send() -> None:
@@ -85,7 +85,7 @@ def test_what_was_pushed_leaves_before_a_direct_send() -> None:
 
     channel.on_found = answer
     fed(channel, b"one\n")
-    assert channel._ac_socket.sent == [b"pushed ", b"sent ", b"pushed again"]
+    assert channel.sock.sent == [b"pushed ", b"sent ", b"pushed again"]
 
 
 def test_what_was_pushed_leaves_before_the_socket_is_shut_down() -> None:
@@ -121,7 +121,7 @@ def test_what_is_pushed_after_close_never_leaves() -> None:
     channel = chat()
     channel.close()
     channel.push(b"late")
-    assert channel._ac_socket.offered == []
+    assert channel.sock.offered == []
 
 
 def test_what_was_pushed_leaves_through_the_socket_that_was_there() -> None:

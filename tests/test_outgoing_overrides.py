@@ -68,7 +68,7 @@ def test_push_calls_an_overridden_initiate_send() -> None:
     channel.push_with_producer(Chunks(b"two"))
     channel.handle_write()
     assert channel.calls == 3
-    assert channel._ac_socket.wire == b"onetwo"
+    assert channel.sock.wire == b"onetwo"
 
 
 def test_push_calls_an_initiate_send_that_was_assigned() -> None:
@@ -88,7 +88,7 @@ def test_pushes_of_one_read_event_call_an_overridden_initiate_send_once() -> Non
     channel.on_found = channel.push
     fed(channel, b"one\ntwo\nthree\n")
     assert channel.calls == 1
-    assert channel._ac_socket.wire == b"onetwothree"
+    assert channel.sock.wire == b"onetwothree"
 
 
 def test_the_loop_goes_on_calling_an_initiate_send_that_was_assigned() -> None:
@@ -177,7 +177,7 @@ def test_an_overridden_push_may_call_ours() -> None:
 
     channel = Encoding(ScriptedSocket())
     channel.push("text")
-    assert channel._ac_socket.wire == b"text\r\n"
+    assert channel.sock.wire == b"text\r\n"
 
 
 def test_an_overridden_writable_decides_whether_anything_is_sent_by_the_loop() -> None:
@@ -209,7 +209,7 @@ def test_an_overridden_send_sees_all_that_leaves() -> None:
     channel.log_of_sends = []
     channel.push(b"one")
     channel.push_with_producer(Chunks(b"two"))
-    assert b"".join(channel.log_of_sends) == channel._ac_socket.wire == b"onetwo"
+    assert b"".join(channel.log_of_sends) == channel.sock.wire == b"onetwo"
 
 
 def test_an_overridden_handle_close_may_leave_the_channel_open() -> None:
@@ -221,7 +221,7 @@ def test_an_overridden_handle_close_may_leave_the_channel_open() -> None:
     channel.push(b"one")
     channel.close_when_done()
     channel.handle_write()
-    assert (channel.closes, channel._ac_socket.closed) == (1, False)
+    assert (channel.closes, channel.sock.closed) == (1, False)
     channel.close()
 
 

@@ -32,7 +32,7 @@ def chat(*script: Any, takes: Any = ()) -> Patient:
 
 
 def wire(channel: Chat) -> bytes:
-    data: bytes = channel._ac_socket.wire
+    data: bytes = channel.sock.wire
     return data
 
 
@@ -88,6 +88,15 @@ def test_a_producer_may_be_false_empty_and_beyond_comparison() -> None:
     channel.push(b"four")
     finish(channel)
     assert wire(channel) == b"onetwothreefour"
+
+
+def test_a_producer_beyond_comparison_may_wait_when_input_is_not_wanted_any_more() -> None:
+    channel = chat(b"ignored\n", takes=[0])
+    channel.push_with_producer(Falsy(b"one"))
+    channel.close_when_done()
+    channel.handle_read()
+    finish(channel)
+    assert (channel.messages, wire(channel), channel.closes) == ([], b"one", 1)
 
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b""), None], ids=repr)
@@ -246,7 +255,7 @@ def test_many_small_chunks_are_put_together() -> None:
     channel.push_with_producer(simple_producer(b"x" * 100_000, 10))
     finish(channel)
     assert wire(channel) == b"x" * 100_000
-    assert len(channel._ac_socket.sent) < 20
+    assert len(channel.sock.sent) < 20
 
 
 def test_a_producer_is_not_asked_for_more_than_the_system_takes() -> None:
@@ -279,7 +288,7 @@ def test_none_closes_after_everything_before_it_was_sent() -> None:
     assert channel.closes == 0
     finish(channel)
     assert wire(channel) == b"onetwothree"
-    assert (channel.closes, channel._ac_socket.closed, channel._map) == (1, True, {})
+    assert (channel.closes, channel.sock.closed, channel._map) == (1, True, {})
 
 
 def test_close_when_done_closes_after_everything_before_it_was_sent() -> None:
@@ -344,7 +353,7 @@ def test_a_producer_that_raises_closes_the_channel_through_handle_error() -> Non
     channel.push_with_producer(waiting)
     finish(channel)
     assert [repr(error) for error in channel.errors] == ["LookupError('as asked')"]
-    assert (channel._ac_socket.closed, channel._map) == (True, {})
+    assert (channel.sock.closed, channel._map) == (True, {})
     assert (producer.closings, waiting.closings, waiting.calls) == (1, 1, 0)
 
 
@@ -353,7 +362,7 @@ def test_by_default_the_error_of_a_producer_is_reported_with_its_traceback(
 ) -> None:
     channel = Chat(ScriptedSocket())
     channel.push_with_producer(Chunks(LookupError("as asked")))
-    assert (channel.closes, channel._ac_socket.closed) == (1, True)
+    assert (channel.closes, channel.sock.closed) == (1, True)
     assert [record.exc_info and type(record.exc_info[1]) for record in caplog.records] == [LookupError]
 
 
@@ -363,14 +372,14 @@ def test_what_a_producer_gave_before_it_raised_leaves() -> None:
     channel.push_with_producer(Chunks(b"one ", b"two ", LookupError("as asked")))
     finish(channel)
     assert wire(channel) == b"head one two "
-    assert channel._ac_socket.closed
+    assert channel.sock.closed
 
 
 def test_a_producer_that_gives_something_else_fails_too() -> None:
     channel = chat()
     channel.push_with_producer(Chunks("text"))
     assert [str(error) for error in channel.errors] == ["wanted bytes to send, found str: 'text'"]
-    assert channel._ac_socket.closed
+    assert channel.sock.closed
 
 
 @pytest.mark.parametrize("error", [ExitNow("leave"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
@@ -416,7 +425,7 @@ def test_a_producer_that_closes_the_channel_is_asked_no_more_and_nothing_is_sent
     channel.push_with_producer(producer)
     assert producer.calls == 1
     assert producer.closings >= 1
-    assert channel._ac_socket.offered == []
+    assert channel.sock.offered == []
     assert channel.closes == (action == "handle_close")
     assert channel.errors == []
 

@@ -165,7 +165,7 @@ def test_items_wider_than_a_byte_are_sent_whole() -> None:
     channel.producer_fifo.append(memoryview(b"abcdefgh").cast("I"))
     for _ in range(4):
         channel.handle_write()
-    assert channel._ac_socket.wire == b"abcdefgh"
+    assert channel.sock.wire == b"abcdefgh"
 
 
 # -- what a program may see of it
@@ -339,7 +339,7 @@ def test_a_replaced_queue_is_emptied_by_discard_buffers() -> None:
     channel.discard_buffers()
     assert not queue
     channel.handle_write()
-    assert (channel._ac_socket.offered, channel.closes) == ([], 0)
+    assert (channel.sock.offered, channel.closes) == ([], 0)
 
 
 def test_the_producers_in_a_replaced_queue_are_closed_with_the_channel() -> None:

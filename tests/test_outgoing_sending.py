@@ -15,7 +15,7 @@ def chat(*script: Any, takes: Any = ()) -> Patient:
 
 
 def wire(channel: Chat) -> bytes:
-    data: bytes = channel._ac_socket.wire
+    data: bytes = channel.sock.wire
     return data
 
 
@@ -39,7 +39,7 @@ class Documented(Patient):
 def test_a_size_set_by_the_class_bounds_each_send(make: type[Patient], size: int) -> None:
     channel = make(ScriptedSocket())
     channel.push(bytes(5 * size + 1))
-    assert [len(data) for data in channel._ac_socket.offered] == [size] * 5 + [1]
+    assert [len(data) for data in channel.sock.offered] == [size] * 5 + [1]
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before __init__", "after __init__"])
@@ -54,7 +54,7 @@ def test_a_size_set_on_the_instance_bounds_each_send(early: bool) -> None:
     channel = Own(ScriptedSocket())
     channel.push(b"one")
     channel.push_with_producer(Chunks(b"two", b"three"))
-    assert max(len(data) for data in channel._ac_socket.offered) <= 4
+    assert max(len(data) for data in channel.sock.offered) <= 4
     assert wire(channel) == b"onetwothree"
 
 
@@ -63,7 +63,7 @@ def test_a_size_that_was_set_bounds_also_what_was_left_over() -> None:
     channel.push(b"abcdefghijkl")
     for _ in range(5):
         channel.handle_write()
-    assert max(len(data) for data in channel._ac_socket.offered) == 3
+    assert max(len(data) for data in channel.sock.offered) == 3
     assert wire(channel) == b"abcdefghijkl"
 
 
@@ -74,7 +74,7 @@ def test_left_alone_a_send_is_offered_all_that_was_pushed() -> None:
         channel.push(b"x" * 1000)
     channel.connected = True
     channel.handle_write()
-    assert channel._ac_socket.sent == [b"x" * 100_000]
+    assert channel.sock.sent == [b"x" * 100_000]
 
 
 def test_many_pushes_are_offered_in_pieces_of_a_bounded_size() -> None:
@@ -85,7 +85,7 @@ def test_many_pushes_are_offered_in_pieces_of_a_bounded_size() -> None:
     channel.connected = True
     while channel.writable():
         channel.handle_write()
-    assert max(len(data) for data in channel._ac_socket.offered) <= LARGEST + 1000
+    assert max(len(data) for data in channel.sock.offered) <= LARGEST + 1000
     assert wire(channel) == b"x" * 1_000_000
 
 
@@ -187,7 +187,7 @@ def test_one_event_does_not_send_for_ever() -> None:
 
     channel = chat()
     channel.push_with_producer(Endless())
-    first = len(channel._ac_socket.offered)
+    first = len(channel.sock.offered)
     assert 1 < first < 100
     channel.handle_write()
-    assert len(channel._ac_socket.offered) <= 2 * first
+    assert len(channel.sock.offered) <= 2 * first

@@ -7,7 +7,7 @@ yield.  Everything else is `asyncore.dispatcher`'s.
 from typing import Any, Self
 
 from antiphon import asyncore
-from antiphon.endpoint import DELIVERING
+from antiphon.loop import DELIVERING
 from antiphon.framing import prefix_at_end
 from antiphon.incoming import Incoming
 from antiphon.outbox import fifo
@@ -42,6 +42,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         channel = super().__new__(cls, *arguments, **named)
         channel._ac_data = channel._ac_batch = channel._ac_outbox = channel._ac_foreign_fifo = None
         channel._ac_position = channel._ac_held = 0
+        channel._ac_counting = None
         channel._ac_read_size = FIRST
         channel._ac_deaf = channel._ac_writes = False
         return channel
@@ -71,7 +72,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
 
     def _ac_close(self) -> None:
         if self._ac_cork == DELIVERING:
-            self.initiate_send()
+            self._ac_flush()
         self._ac_stop_delivering()
         super()._ac_close()
         self._ac_discard_output()

@@ -7,16 +7,16 @@ calls their handlers until the map is empty.
 import errno
 import os
 import select
-import socket  # noqa: F401 (programs reach it through this module)
+import socket
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
 from antiphon.descriptor import file_wrapper
-from antiphon.endpoint import DELIVERING, Endpoint, strerror
+from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import WouldBlock
 from antiphon.events import TROUBLE, failed, handle_each, lost
 from antiphon.interest import noticed
-from antiphon.loop import ESCAPING, Batch, ExitNow, Loop
+from antiphon.loop import DELIVERING, ESCAPING, Batch, ExitNow, Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import Outbox
 from antiphon.pollers.base import INVALID, READ, URGENT, WRITE
@@ -132,7 +132,9 @@ def _dispatch(turning: Loop, batch: Batch) -> None:
 
 
 def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
-    if flags & INVALID:  # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
+    if (
+        flags & INVALID
+    ):  # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
         lost(channel)
         flags = 0
     reads = turning.waits_for(fd) & READ
@@ -301,6 +303,9 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         self._fileno = sock.fileno()
         self._ac_start_afresh()
         self.add_channel(map)
+
+    def _ac_make_socket(self, family: int, type: int) -> Any:
+        return socket.socket(family, type)  # Programs and tests put a `socket` of their own into this module.
 
     # -- what the channel waits for ------------------------------------------------------------------
 

@@ -9,13 +9,11 @@ from typing import Any, Final, Self
 
 from antiphon.interest import noticed, watched
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog
+from antiphon.loop import DELIVERING
 from antiphon.reporting import Reporting
 
-__all__ = ["DELIVERING", "SENDING", "Endpoint", "strerror"]
+__all__ = ["Endpoint", "strerror"]
 
-#: What a channel is in the middle of, when pushes are not to be sent one by one.
-DELIVERING: Final = 1
-SENDING: Final = 2
 
 _IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
 
@@ -106,9 +104,12 @@ class Endpoint(Reporting):
     def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
         """Make a non-blocking socket and use it."""
         self.family_and_type = family, type
-        sock = socket.socket(family, type)
+        sock = self._ac_make_socket(family, type)
         sock.setblocking(False)
         self.set_socket(sock)
+
+    def _ac_make_socket(self, family: int, type: int) -> Any:
+        raise NotImplementedError
 
     def set_reuse_addr(self) -> None:
         """Allow to listen on an address whose last connections are still being wound up, if possible."""

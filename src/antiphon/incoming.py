@@ -5,9 +5,10 @@ State between two callbacks, and between two reads:
 told by `_ac_batch` instead; `_ac_delimiter[:_held]` was received too, and may be the first part of a terminator.
 """
 
+import os
 from typing import Any, Final, TypeAlias
 
-from antiphon.endpoint import DELIVERING
+from antiphon.loop import DELIVERING
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
@@ -33,7 +34,7 @@ class Incoming(Outgoing):
     """
 
     ac_in_buffer_size: int = ADAPTIVE
-    coalesce_pushes = True
+    coalesce_pushes = os.environ.get("ANTIPHON_COALESCE_PUSHES", "1") != "0"
     use_encoding: Any = 0
     encoding = "latin-1"
     terminator: Any = None
@@ -45,6 +46,8 @@ class Incoming(Outgoing):
     _ac_held: int
     _ac_delimiter = b""
     _ac_read_size: int
+    _ac_counting: tuple[int, int] | None
+    _ac_overtaken = False
     _ac_deaf: bool
 
     # -- what the program says -----------------------------------------------------------------------
@@ -150,7 +153,7 @@ class Incoming(Outgoing):
             return
         if type(data) is not bytes:
             data = self._ac_as_received(data)
-        if not data or self._ac_deaf:
+        if not data or (self._ac_deaf and not self._ac_hears_again()):
             return
         if adaptive and (len(data) == size or size > FIRST):
             self._ac_read_size = adapted(size, len(data))
@@ -164,7 +167,7 @@ class Incoming(Outgoing):
                 self._ac_cork = 0
                 if self._ac_outbox or self._ac_foreign_fifo:
                     self.initiate_send()
-                    if self._ac_outbox and not self._ac_writes:  # What is ours may be overridden.
+                    if self._ac_outbox:  # Our initiate_send may be overridden.
                         self._ac_note_output()
 
     def _ac_as_received(self, data: Any) -> bytes:
@@ -176,9 +179,12 @@ class Incoming(Outgoing):
 
     def _ac_feed(self, data: bytes) -> None:
         """Hand over what was received. One function of this length, since it runs for every message."""
-        if self._ac_data is not None:  # A callback raised, or called the loop.
+        if self._ac_data is not None:  # A callback raised, or runs the loop.
             data = self.ac_in_buffer + data
             self._ac_batch = None
+            self._ac_overtaken = True
+        if self._ac_counting is not None:
+            self._ac_count(*self._ac_counting)
         self._ac_data = data
         self._ac_position = 0
         if self._ac_held:
@@ -191,8 +197,10 @@ class Incoming(Outgoing):
                 return
             terminator = self.get_terminator()
             if type(terminator) is not bytes or not terminator:
-                self._ac_deliver_count(data, position, terminator)
-                continue
+                terminator = self._ac_as_terminator(terminator)
+                if not isinstance(terminator, bytes) or not terminator:
+                    self._ac_deliver_count(data, position, terminator or 0)
+                    continue
             if terminator is last:
                 window *= 4
                 if self._ac_deliver_batch(data, position, terminator, window):
@@ -202,12 +210,17 @@ class Incoming(Outgoing):
             end = data.find(terminator, position)
             if end < 0:
                 self._ac_deliver_part(data, position, terminator)
-                return
-            self._ac_position = end + len(terminator)
+                continue
             if end > position:
+                self._ac_position = end
+                self._ac_overtaken = False
                 self.collect_incoming_data(data[position:end])
                 if self._ac_deaf:
                     return
+                if self._ac_overtaken:
+                    continue
+            if self._ac_data is data:
+                self._ac_position = end + len(terminator)
             self.found_terminator()
 
     def _ac_deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
@@ -222,7 +235,11 @@ class Incoming(Outgoing):
         try:
             for message in iterator:
                 if message:
-                    self.collect_incoming_data(message)
+                    try:
+                        self.collect_incoming_data(message)
+                    except BaseException:
+                        self._ac_stop_before(batch)
+                        raise
                     if self._ac_deaf:
                         break
                 self.found_terminator()
@@ -233,6 +250,12 @@ class Incoming(Outgoing):
                 self._ac_position = _position_in(batch)
                 self._ac_batch = None
         return True
+
+    def _ac_stop_before(self, batch: Batch) -> None:
+        """Leave the present message of a batch at its terminator, which is still to be told of."""
+        if self._ac_batch is batch:
+            self._ac_position = _position_in(batch) - len(batch[0])
+            self._ac_batch = None
 
     def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
         """Hand over what has no terminator, but for the end that may be the beginning of one."""
@@ -264,14 +287,11 @@ class Incoming(Outgoing):
         elif released:
             self.collect_incoming_data(delimiter[:released])
 
-    def _ac_deliver_count(self, data: bytes, position: int, terminator: Any) -> None:
+    def _ac_deliver_count(self, data: bytes, position: int, terminator: int) -> None:
         """Hand over up to a length, or all of it without one."""
         if not terminator:
             self._ac_data = None
             self.collect_incoming_data(data[position:] if position else data)
-            return
-        if type(terminator) is not int:
-            terminator = self.terminator = self._ac_as_terminator(terminator)
             return
         end = position + terminator
         if end > len(data):
@@ -284,11 +304,18 @@ class Incoming(Outgoing):
             self.found_terminator()
 
     def _ac_collect_counted(self, data: bytes, missing: int) -> None:
+        self._ac_counting = missing, len(data)
         try:
             self.collect_incoming_data(data)
         finally:
-            if self.terminator == missing:  # Unless the callback has set another.
-                self.terminator = missing - len(data)
+            if self._ac_counting is not None:
+                self._ac_count(*self._ac_counting)
+
+    def _ac_count(self, missing: int, size: int) -> None:
+        """Count down what was handed over: after the callback, or as soon as the callback runs the loop."""
+        self._ac_counting = None
+        if self.terminator == missing:  # Unless the callback has set another.
+            self.terminator = missing - size
 
     def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""

@@ -154,6 +154,10 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
     if channel._ac_paused:
         return 0
     interest = traits.read if traits.readable(channel) and not channel._ac_hung_up else 0
-    if traits.writable(channel) and not channel._ac_accepting and (traits.writes or not channel._ac_connected):
+    if (
+        traits.writable(channel)
+        and not channel._ac_accepting
+        and (traits.writes or not channel._ac_connected)
+    ):
         interest |= WRITE
     return interest

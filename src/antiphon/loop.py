@@ -47,6 +47,14 @@ _DEAF_FOR: Final = 1.0
 _all_loops: "WeakSet[Loop]" = WeakSet()
 #: Loops with timers or calls pending, which must outlive the last channel of their map.
 _pinned: "set[Loop]" = set()
+#: Loops in the middle of a batch.
+_handing_over: "set[Loop]" = set()
+
+#: What a channel is in the middle of (its `_ac_cork`), when pushes are not to be sent one by one: handing
+#: over input; sending; sending before something else takes effect.
+DELIVERING: Final = 1
+SENDING: Final = 2
+FLUSHING: Final = 3
 
 
 class Loop:
@@ -83,6 +91,8 @@ class Loop:
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
         self._waiting = False
+        self._batch: Batch = []
+        self._thread = 0
         self._pinned = self._makes_do = False
         self._lock = threading.RLock()
         self._asked: tuple[int, int] | None = None
@@ -232,13 +242,15 @@ class Loop:
         if not lock.acquire(blocking=False) and not _acquire(lock, timeout):
             return
         try:
+            if _handing_over:
+                self._flush_handlers()
             if self._calls:
                 self._run_calls()
             if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
                 return
             poller = self._poller or self._open()
             if self._mirror is not None:
-                self._read_map_again(self._mirror)
+                self._read_map_again(self._mirror, poller)
             if self._polled:
                 self._ask_polled()
             self._waiting = True
@@ -261,12 +273,26 @@ class Loop:
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
         find = self.map.get
         around, self.stale = self.stale, set()
+        outer, self._batch = self._batch, [(fd, flags, find(fd)) for fd, flags in ready]
+        self._thread = threading.get_ident()
+        _handing_over.add(self)
         try:
-            dispatch(self, [(fd, flags, find(fd)) for fd, flags in ready])
+            dispatch(self, self._batch)
         finally:
-            if around is not None:  # A handler runs the loop, in the middle of its own batch.
+            self._batch = outer
+            if around is None:
+                _handing_over.discard(self)
+            else:  # A handler runs the loop, in the middle of its own batch.
                 around |= self.stale
             self.stale = around
+
+    def _flush_handlers(self) -> None:
+        """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""
+        me = threading.get_ident()
+        for loop in tuple(_handing_over):
+            for _, _, channel in loop._batch if loop._thread == me else ():
+                if getattr(channel, "_ac_cork", 0) == DELIVERING:
+                    channel._ac_flush()
 
     def stray(self, fd: int) -> None:
         """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
@@ -288,7 +314,7 @@ class Loop:
         return poller
 
     def _claim(self, fd: int) -> None:
-        """End the channel that the map has for the loop's own `fd`: its descriptor was closed behind its back."""
+        """End the channel that the map has for the loop's own `fd`: somebody closed its descriptor."""
         channel = self.map.get(fd)
         if channel is not None:
             try:
@@ -322,10 +348,9 @@ class Loop:
             return timeout
         return due_in if timeout is None else min(timeout, due_in)
 
-    def _read_map_again(self, mirror: Mirror) -> None:
+    def _read_map_again(self, mirror: Mirror, poller: Poller) -> None:
         for fd in mirror.differences(self.map):
-            if self._poller is not None:
-                self._poller.forget(fd)
+            poller.forget(fd)
             if fd in self.map:
                 self._dirty.add(fd)
             else:

@@ -4,6 +4,7 @@ The queue holds bytes, producers (anything with `more()`) and None, the mark at 
 ordinary deque to the programs that have always handled `producer_fifo` themselves.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,9 @@ Piece: TypeAlias = bytes | memoryview
 LARGEST_PIECE: Final = 262_144
 #: Chunks of at least this many bytes are sent as they are: joining them costs more than a system call.
 _NOT_JOINED: Final = 16_384
+
+
+_log: Final = logging.getLogger("antiphon")
 
 
 class CloseMark:
@@ -68,9 +72,10 @@ class Outbox(deque[Any]):
                 return CLOSE
             if type(first) is bytes:
                 piece: Piece = self._join_pushed()
-            elif isinstance(first, (memoryview, bytearray, str)):
+            elif isinstance(first, (memoryview, bytes, bytearray, str)):
                 self.popleft()
-                piece = first if type(first) is memoryview else self._as_bytes(first)
+                is_cursor = isinstance(first, memoryview) and first.nbytes == len(first)
+                piece = first if is_cursor else self._as_bytes(first)
             else:
                 piece = self._join_produced(first, size)
             if len(piece):
@@ -103,9 +108,7 @@ class Outbox(deque[Any]):
     def discard(self) -> None:
         """Empty the queue and release what its producers hold."""
         while self:
-            item = self.popleft()
-            if isinstance(item, Producer):
-                item.close()
+            _close(self.popleft())
 
     def _join_pushed(self) -> bytes:
         """Take the pushed bytes at the front, joined up to about LARGEST_PIECE.
@@ -117,17 +120,32 @@ class Outbox(deque[Any]):
         if not self or type(self[0]) is not bytes or len(piece) >= _NOT_JOINED:
             return piece
         pieces, size = [piece], len(piece)
-        while self and type(following := self[0]) is bytes and size < LARGEST_PIECE:
-            pieces.append(take())
+        while self and type(following := self[0]) is bytes:
             size += len(following)
-        return b"".join(pieces)
+            if size > LARGEST_PIECE:
+                break
+            pieces.append(take())
+        return b"".join(pieces) if len(pieces) > 1 else piece
 
     def _join_produced(self, producer: Any, size: int) -> bytes:
         """Ask for chunks until `size` bytes are together, or one comes that is not worth joining."""
         chunks: list[bytes] = []
         have = 0
         while have < size:
-            chunk = self._ask(producer)
+            try:
+                chunk = self._ask(producer)
+            except ProducerFailed as failure:
+                if not chunks:
+                    raise
+                super().appendleft(_Failed(failure.__cause__))  # What it gave before leaves first.
+                break
+            if (
+                not self or self[0] is not producer
+            ):  # It has closed the channel, or put something before itself.
+                if not self:
+                    return b""
+                super().appendleft(chunk)
+                break
             if not chunk:
                 self._finish(producer)
                 break
@@ -142,7 +160,8 @@ class Outbox(deque[Any]):
 
     def _ask(self, producer: Any) -> bytes:
         try:
-            return self._as_bytes(producer.more())
+            chunk = producer.more()
+            return b"" if chunk is None else self._as_bytes(chunk)
         except Exception as error:
             self._finish(producer)
             raise ProducerFailed(f"{producer!r} failed") from error
@@ -150,8 +169,7 @@ class Outbox(deque[Any]):
     def _finish(self, producer: Any) -> None:
         if self and self[0] is producer:
             self.popleft()
-        if isinstance(producer, Producer):
-            producer.close()
+        _close(producer)
 
     def _as_bytes(self, chunk: Any) -> bytes:
         if type(chunk) is bytes:
@@ -212,6 +230,26 @@ class Outbox(deque[Any]):
     def _tell(self) -> None:
         if self.changed is not None:
             self.changed()
+
+
+class _Failed:
+    """Stands in the queue for a producer that has failed, until what it gave before has left."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    def more(self) -> bytes:
+        """Fail as the producer did."""
+        raise self.error or AssertionError
+
+
+def _close(item: Any) -> None:
+    """Have a producer of ours release what it holds; one that fails to keeps nothing else from it."""
+    if isinstance(item, Producer):
+        try:
+            item.close()
+        except Exception:
+            _log.exception("%r could not be closed", item)
 
 
 class fifo(deque[Any]):  # noqa: N801 (the name of older versions)

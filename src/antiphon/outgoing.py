@@ -4,10 +4,9 @@ from collections import deque
 from typing import Any, Final
 
 from antiphon.asyncore import dispatcher
-from antiphon.endpoint import DELIVERING, SENDING
+from antiphon.loop import DELIVERING, ESCAPING, FLUSHING, SENDING
 from antiphon.errors import is_would_block
 from antiphon.interest import noticed
-from antiphon.loop import ESCAPING
 from antiphon.outbox import CloseMark, Outbox, ProducerFailed
 from antiphon.sizes import ADAPTIVE, LARGEST
 
@@ -18,7 +17,9 @@ __all__ = ["Outgoing"]
 _SENDS_PER_EVENT: Final = 16
 _BYTES_PER_EVENT: Final = 262_144
 
-_append: Final = deque.append  # For our own pushes, of which the channel need not be told.
+#: For our own changes, of which the channel need not be told.
+_append: Final = deque.append
+_clear: Final = deque.clear
 
 
 class Outgoing(dispatcher):
@@ -72,13 +73,30 @@ class Outgoing(dispatcher):
             self._ac_stop_delivering()
         self._ac_state_changed()
 
+    def _ac_hears_again(self) -> bool:
+        """Whether the mark at which to close was taken off the queue again, by a way that doesn't tell."""
+        if self.closing or None in (*(self._ac_outbox or ()), *(self._ac_foreign_fifo or ())):
+            return False
+        self._ac_deaf = False
+        return True
+
     def _ac_take_over(self) -> None:
-        """Move what waits in a queue that is not ours, in its order, behind what waits in ours."""
+        """Move what waits in a queue that is not ours, in its order, to ours."""
         foreign, outbox = self._ac_foreign_fifo, self._ac_own_outbox()
         while len(foreign):
             item = foreign[0]
             del foreign[0]
             outbox.append(item)
+
+    def _ac_give_back(self) -> None:
+        """Move what the system didn't take back to a queue that is not ours."""
+        outbox, foreign = self._ac_outbox, self._ac_foreign_fifo
+        waiting = [*(outbox or ()), *foreign]
+        if outbox:
+            while len(foreign):
+                del foreign[0]
+            _clear(outbox)
+            foreign.extend(waiting)
 
     def push(self, data: Any) -> None:
         """Send `data`, now or as soon as all that was pushed before it has left.
@@ -95,6 +113,8 @@ class Outgoing(dispatcher):
                     f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}"
                 )
             data = bytes(data)
+        if not data:
+            return
         outbox = self._ac_outbox
         if outbox is None or self._ac_foreign_fifo is not None:
             self._ac_enqueue(data)
@@ -113,7 +133,7 @@ class Outgoing(dispatcher):
         Raises:
             TypeError: it is something else.
         """
-        if isinstance(producer, (bytearray, memoryview)):
+        if isinstance(producer, (bytes, bytearray, memoryview)):
             producer = bytes(producer)
         elif producer is None:
             self._ac_stop_delivering()
@@ -127,6 +147,8 @@ class Outgoing(dispatcher):
         return isinstance(item, kinds) or callable(getattr(item, "more", None))
 
     def _ac_enqueue(self, item: Any) -> None:
+        if self.use_encoding:
+            self._ac_own_outbox().encoding = self.encoding
         if self._ac_foreign_fifo is None:
             _append(self._ac_outbox if self._ac_outbox is not None else self._ac_own_outbox(), item)
         else:
@@ -155,10 +177,12 @@ class Outgoing(dispatcher):
 
     def initiate_send(self) -> None:
         """Send as much of the queue as the system takes now, within the bounds of one event."""
-        if self._ac_foreign_fifo:
+        if self._ac_foreign_fifo is not None and self._ac_cork != SENDING:
             self._ac_take_over()
         outbox, cork = self._ac_outbox, self._ac_cork
         if not outbox or cork == SENDING:  # A producer may push.
+            if self._ac_writes and not outbox:
+                self._ac_note_output()
             return
         self._ac_cork = SENDING
         try:
@@ -170,7 +194,9 @@ class Outgoing(dispatcher):
                     self._ac_send_pieces(outbox, None)
         finally:
             self._ac_cork = cork
-        if bool(self._ac_outbox) is not self._ac_writes:
+            if self._ac_foreign_fifo is not None:
+                self._ac_give_back()
+        if self._ac_outbox or self._ac_writes:
             self._ac_note_output()
 
     def _ac_send_pieces(self, outbox: Outbox, fresh: bytes | None) -> None:
@@ -201,6 +227,8 @@ class Outgoing(dispatcher):
         sent = 0
         try:
             sent = self.send(piece) or 0
+        except BlockingIOError:
+            pass
         except OSError as error:
             if not is_would_block(error):
                 self.handle_error()
@@ -223,8 +251,12 @@ class Outgoing(dispatcher):
     def _ac_flush(self) -> None:
         """Send what was pushed, through whatever `initiate_send` the program has."""
         if self._ac_outbox or self._ac_foreign_fifo:
-            self.initiate_send()
-            if bool(self._ac_outbox) is not self._ac_writes:
+            cork, self._ac_cork = self._ac_cork, self._ac_cork and FLUSHING
+            try:
+                self.initiate_send()
+            finally:
+                self._ac_cork = cork
+            if self._ac_outbox or self._ac_writes:
                 self._ac_note_output()
 
     def _ac_note_output(self) -> None:
@@ -233,7 +265,10 @@ class Outgoing(dispatcher):
         self._ac_state_changed()
 
     def _ac_discard_output(self) -> None:
+        if self._ac_foreign_fifo is not None:
+            self._ac_take_over()
         outbox, self._ac_outbox = self._ac_outbox, None
+        self._ac_writes = False
         if outbox is not None:
             outbox.changed = None
             outbox.discard()

@@ -22,17 +22,18 @@ class Scheduling:
 
         What it raises goes to the channel's `handle_error`.
         """
-        return self._ac_schedule(callback).call_later(delay, self._ac_call, callback, *arguments, group=self._ac_timer_group())
+        schedule = self._ac_schedule(callback).call_later
+        return schedule(delay, self._ac_call, callback, *arguments, group=self._ac_timer_group())
 
     def call_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """As `call_later`, at the time `when` of the loop's clock (`time.monotonic`)."""
-        return self._ac_schedule(callback).call_at(when, self._ac_call, callback, *arguments, group=self._ac_timer_group())
+        schedule = self._ac_schedule(callback).call_at
+        return schedule(when, self._ac_call, callback, *arguments, group=self._ac_timer_group())
 
     def call_every(self, interval: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` every `interval` seconds, until the channel closes."""
-        return self._ac_schedule(callback).call_every(
-            interval, self._ac_call, callback, *arguments, group=self._ac_timer_group()
-        )
+        schedule = self._ac_schedule(callback).call_every
+        return schedule(interval, self._ac_call, callback, *arguments, group=self._ac_timer_group())
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Have the loop's thread call `callback(*arguments)` soon. For other threads."""

@@ -90,8 +90,10 @@ def test_every_test_that_is_named_exists(document: Path) -> None:
 
 
 def test_each_deliberate_difference_that_is_tested_is_in_the_list() -> None:
-    source = (PROJECT / "tests" / "wild" / "test_deliberate_differences.py").read_text()
-    scenes = set(re.findall(r"^    defect\(\s*(\w+)", source, flags=re.MULTILINE))
+    modules = (PROJECT / "tests" / "wild").glob("test_differences_*.py")
+    sources = "".join(module.read_text() for module in modules)
+    scenes = set(re.findall(r"^    defect\(\s*(\w+)", sources, flags=re.MULTILINE))
+    assert scenes
     listed = {parameter for _, _, parameter in NAMED_TEST.findall("".join(entries()))}
 
     assert scenes - listed == set()

@@ -1,12 +1,13 @@
 """What programs make of the class `dispatcher`: other bases, other constructors, attributes of their own."""
 
+import re
 import socket
 import threading
 from typing import Any
 
 import pytest
 
-from faults.originals import Modules, ours
+from faults.originals import Modules, ours, the_originals
 from faults.scenes import listening
 from wild.parts import connected_pair, listener_and_address, noting, received, step
 
@@ -112,25 +113,10 @@ PRIVATE_NAMES = [
     "_connect",
     "_close",
 ]
-#: (base, name) where our own attribute of that name still stands in the way.
-TAKEN = {
-    *(
-        (base, name)
-        for base in ("dispatcher", "async_chat")
-        for name in ("_loop", "_timers", "_socket", "_report", "_close")
-    ),
-    *(("async_chat", name) for name in ("_data", "_flush")),
-}
 
 
-def private_names() -> list[Any]:
-    """(base, name), with the ones that are taken marked as such."""
-    taken = pytest.mark.xfail(reason="ours has an attribute of that name", raises=Exception, strict=True)
-    pairs = [(base, name) for base in ("dispatcher", "async_chat") for name in PRIVATE_NAMES]
-    return [pytest.param(*pair, marks=[taken] if pair in TAKEN else []) for pair in pairs]
-
-
-@pytest.mark.parametrize(("base", "name"), private_names())
+@pytest.mark.parametrize("name", PRIVATE_NAMES)
+@pytest.mark.parametrize("base", ["dispatcher", "async_chat"])
 def test_a_program_s_private_names_are_its_own(base: str, name: str) -> None:
     """cassandra-driver's connections have a class attribute `_loop` of their own, and others the like."""
     modules = ours()
@@ -160,6 +146,23 @@ def test_a_program_s_private_names_are_its_own(base: str, name: str) -> None:
         assert answer == b"answer"
         assert channel.read() == b"xy"
         assert channels == {}
+
+
+@pytest.mark.parametrize("base", ["dispatcher", "dispatcher_with_send", "async_chat"])
+def test_what_is_private_to_us_says_so(base: str) -> None:
+    """Every name that the old modules did not have is public, or begins as asynchat's own always did."""
+
+    def names(modules: Modules) -> set[str]:
+        cls = getattr(modules.asynchat if base == "async_chat" else modules.asyncore, base)
+        with connected_pair() as (near, _):
+            channel = cls(near, {})
+            found = {*dir(cls), *vars(channel)}
+            channel.close()
+            return found
+
+    added = names(ours()) - names(the_originals())
+
+    assert {name for name in added if re.match("_(?!_|ac_)", name)} == set()
 
 
 def test_methods_can_be_put_into_the_class_itself(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,12 @@
 """How programs have the loop go round, and what they replace in it."""
 
-import select
 import weakref
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from antiphon.pollers import READ, WRITE  # The bits of poll(2), also on systems that have none.
 from faults.originals import Modules, ours
 from wild.parts import STEPS, connected_pair, noting, received, step
 
@@ -150,7 +150,7 @@ def test_readwrite_may_be_replaced(modules: Modules, monkeypatch: pytest.MonkeyP
         far.sendall(b"x")
         go(modules, channels)
 
-        assert calls == [(channel, select.POLLIN)]
+        assert calls == [(channel, READ)]
         assert channel.read() == b"x"
 
 
@@ -182,7 +182,7 @@ def test_events_can_be_passed_to_any_object(modules: Modules) -> None:
     modules.asyncore._exception(obj)
     assert obj.calls == ["read", "write", "error", "expt"]
     obj.calls.clear()
-    modules.asyncore.readwrite(obj, select.POLLIN | select.POLLOUT)
+    modules.asyncore.readwrite(obj, READ | WRITE)
     assert obj.calls == ["read", "write", "error"]
 
 

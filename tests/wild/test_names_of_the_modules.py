@@ -123,7 +123,7 @@ def test_compact_traceback_is_unpacked(modules: Modules) -> None:
 
     assert file.endswith("test_names_of_the_modules.py")
     assert function == "test_compact_traceback_is_unpacked"
-    assert int(line) == test_compact_traceback_is_unpacked.__code__.co_firstlineno + 3
+    assert 0 < int(line) - test_compact_traceback_is_unpacked.__code__.co_firstlineno < 10
     assert (kind, str(value)) == (LookupError, "as asked")
     assert frames == f"[{file}|{function}|{line}]"
 

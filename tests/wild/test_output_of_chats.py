@@ -62,7 +62,7 @@ def test_the_queue_is_a_deque_of_bytes_producers_and_none(modules: Modules) -> N
 @pytest.mark.parametrize("turns_before", [0, 2])
 @pytest.mark.parametrize("how", ["append", "extend", "appendleft", "insert"])
 def test_what_is_put_into_the_queue_by_hand_is_sent(modules: Modules, how: str, turns_before: int) -> None:
-    """Public servers "enqueue" with `producer_fifo.append(data)`, without sending, also from other channels."""
+    """Public servers enqueue with `producer_fifo.append(data)`, without sending, also from other channels."""
     channels: dict[int, Any] = {}
     with connected_pair() as (near, far):
         channel = chat(modules, near, channels)
