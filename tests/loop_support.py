@@ -4,6 +4,7 @@ A test module takes a fixture by giving it a name of its own: `wires = loop_supp
 """
 
 import contextlib
+import os
 import socket
 import sys
 from collections import Counter
@@ -29,9 +30,9 @@ class Wires:
     def __init__(self) -> None:
         self._opened = ExitStack()
 
-    def pair(self, family: int = socket.AF_UNIX) -> tuple[socket.socket, socket.socket]:
-        """Two connected sockets that do not block."""
-        near, far = socket.socketpair(family) if family == socket.AF_UNIX else _tcp_pair()
+    def pair(self, family: int | None = None) -> tuple[socket.socket, socket.socket]:
+        """Two connected sockets that do not block: of TCP for AF_INET, else of what is quickest."""
+        near, far = _tcp_pair() if family == socket.AF_INET else socket.socketpair()
         for end in near, far:
             end.setblocking(False)
             self._opened.callback(end.close)
@@ -165,6 +166,24 @@ class Foreign:
 
     def close(self) -> None:
         self.sock.close()
+
+
+def raising(error: BaseException) -> Any:
+    """A handler that raises `error`."""
+
+    def handler(*_: Any) -> None:
+        raise error
+
+    return handler
+
+
+class Failing:
+    """A socket of which everything fails, or all but closing it."""
+
+    def __init__(self, number: int, *, closes: bool = False) -> None:
+        self.recv = self.send = self.close = raising(OSError(number, os.strerror(number)))
+        if closes:
+            self.close = lambda: None
 
 
 class CountingPoller:

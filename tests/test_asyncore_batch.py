@@ -89,7 +89,7 @@ def test_a_channel_that_was_opened_anew_with_its_old_number_gets_no_event_of_its
             for other in others(self, channels):
                 number = other._fileno
                 other.close()
-                other.create_socket(socket.AF_UNIX)
+                other.create_socket()
                 assert other._fileno == number
 
     pairs = [wires.channel(Reopening, channels) for _ in range(2)]
@@ -107,7 +107,7 @@ def test_a_channel_that_opens_itself_anew_while_reading_is_not_written_to_for_th
             super().handle_read()
             number = self._fileno
             self.close()
-            self.create_socket(socket.AF_UNIX)
+            self.create_socket()
             assert self._fileno == number
 
     channel, far = wires.channel(Renewing, channels)
@@ -148,7 +148,9 @@ def test_reading_and_closing_ends_the_event(wires: Wires, channels: Any, use_pol
     assert not channels
 
 
-def test_the_end_is_told_once_however_often_it_is_noticed(wires: Wires, channels: Any, use_poll: bool) -> None:
+def test_the_end_is_told_once_however_often_it_is_noticed(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
     class Reluctant(Writing):
         def handle_close(self) -> None:
             self.events.append("close")
@@ -313,7 +315,9 @@ def test_a_channel_with_predicates_of_its_own_is_asked_once_in_each_turn(
     assert channel.events[6:] == ["readable", "writable", "read"]
 
 
-def test_a_channel_is_asked_once_in_a_turn_also_if_it_changes_its_state_when_it_is_asked(wires: Wires) -> None:
+def test_a_channel_is_asked_once_in_a_turn_also_if_it_changes_its_state_when_it_is_asked(
+    wires: Wires,
+) -> None:
     class Fickle(Asked):
         def readable(self) -> bool:
             self.connecting = not self.connecting
@@ -326,7 +330,9 @@ def test_a_channel_is_asked_once_in_a_turn_also_if_it_changes_its_state_when_it_
     assert poller.waits == [30] * 3, "what a predicate changes made the loop spin"
 
 
-def test_a_predicate_may_close_its_own_channel_and_others(wires: Wires, channels: Any, use_poll: bool) -> None:
+def test_a_predicate_may_close_its_own_channel_and_others(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
     class Fatal(Noting):
         def readable(self) -> bool:
             for other in others(self, channels):

@@ -78,7 +78,9 @@ def test_a_channel_that_another_one_disconnects_waits_to_be_connected(
     assert target.connected
 
 
-def test_a_channel_that_is_made_a_listener_by_hand_accepts(wires: Wires, channels: Any, use_poll: bool) -> None:
+def test_a_channel_that_is_made_a_listener_by_hand_accepts(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
     accepted: list[Any] = []
 
     class Listening(asyncore.dispatcher):
@@ -144,7 +146,9 @@ def test_a_predicate_that_is_assigned_late_is_asked(wires: Wires, channels: Any,
     assert channel.events == ["read"]
 
 
-def test_a_channel_that_waits_for_nothing_is_told_nothing(wires: Wires, channels: Any, use_poll: bool) -> None:
+def test_a_channel_that_waits_for_nothing_is_told_nothing(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
     channel, far = wires.channel(Writing, channels)
     channel.readable = channel.writable = lambda: False
     far.send(b"x")
@@ -330,6 +334,6 @@ def test_a_descriptor_that_is_not_open_is_refused(channels: Any) -> None:
 
 def test_a_file_has_no_pending_error_but_may_be_urgent(wires: Wires, pipe: list[int]) -> None:
     with closing(FileNoting(pipe[0], {})) as channel:
-        channel.handle_expt = lambda: channel.events.append("expt")  # type: ignore[method-assign]
+        channel.handle_expt = lambda: channel.events.append("expt")
         channel.handle_expt_event()
         assert channel.events == ["expt"]

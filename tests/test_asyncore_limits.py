@@ -123,7 +123,7 @@ def test_channels_that_closed_leave_no_registration(wires: Wires) -> None:
     spin(channels)
     numbers = [channel._fileno for channel, _ in pairs]
     assert all(poller.interest(number) for number in numbers)
-    for channel, far in pairs[:25]:
+    for channel, _ in pairs[:25]:
         channel.close()
     for _, far in pairs[25:]:
         far.close()

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -81,7 +81,9 @@ def test_other_options_are_refused_with_their_numbers(reader: file_wrapper, opti
         reader.getsockopt(*option)
 
 
-def test_closing_twice_is_fine_and_leaves_the_number_alone_that_was_taken_since(pipe: tuple[int, int]) -> None:
+def test_closing_twice_is_fine_and_leaves_the_number_alone_that_was_taken_since(
+    pipe: tuple[int, int],
+) -> None:
     wrapper = file_wrapper(pipe[0])
     number = wrapper.fileno()
     wrapper.close()
@@ -102,10 +104,11 @@ def test_a_descriptor_that_somebody_else_closed_is_an_error_once(pipe: tuple[int
 
 
 def test_a_wrapper_that_nobody_closed_warns_and_closes(pipe: tuple[int, int]) -> None:
-    wrapper = file_wrapper(pipe[0])
+    wrapper: Any = file_wrapper(pipe[0])
     number = wrapper.fileno()
+    wrapper.itself = wrapper
+    del wrapper
     with pytest.warns(ResourceWarning, match="unclosed file <"):
-        del wrapper
         gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)

@@ -3,16 +3,20 @@
 import errno
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import loop_support
 from antiphon import asyncore
 from antiphon.endpoint import Endpoint, strerror
+from antiphon.outbox import DELIVERING
 from loop_support import Noting, Wires, Writing, spin
+
+assert not TYPE_CHECKING or sys.platform != "win32"
 
 wires = loop_support.wires
 each_poller = loop_support.each_poller
@@ -205,7 +209,9 @@ def test_a_channel_that_closes_when_it_is_connected_gets_no_further_event(wires:
     assert states(channel) == (False, False, False, True)
 
 
-@pytest.mark.parametrize(("event", "handled"), [("handle_read_event", "read"), ("handle_write_event", "write")])
+@pytest.mark.parametrize(
+    ("event", "handled"), [("handle_read_event", "read"), ("handle_write_event", "write")]
+)
 def test_what_an_event_means_depends_on_the_state(wires: Wires, event: str, handled: str) -> None:
     class All(Writing):
         def handle_read(self) -> None:
@@ -243,8 +249,8 @@ def test_a_listener_is_one_from_listen_on(wires: Wires) -> None:
 
 def test_a_socket_of_another_kind_can_be_asked_for(wires: Wires) -> None:
     channel = wires.keep(Noting(map={}))
-    channel.create_socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    assert channel.family_and_type == (socket.AF_INET6, socket.SOCK_DGRAM)
+    channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    assert channel.family_and_type == (socket.AF_INET, socket.SOCK_DGRAM)
     assert channel.socket.type == socket.SOCK_DGRAM
 
 
@@ -337,6 +343,7 @@ def test_each_connection_is_handed_over(wires: Wires) -> None:
     channel.handle_accepted = lambda sock, addr: taken.append((sock.close(), addr))
     peer = wires.client(channel.socket.getsockname())
     channel.handle_accept()
+    channel.handle_accept()
     assert taken == [(None, peer.getsockname())]
 
 
@@ -412,10 +419,27 @@ def test_an_endpoint_by_itself_has_nowhere_to_keep_a_socket() -> None:
 
     with pytest.raises(NotImplementedError):
         Bare().set_socket(None)
+    with pytest.raises(NotImplementedError):
+        Bare().create_socket()
     bare = Bare()
     bare._ac_flush()
     bare._ac_stop_delivering()
     assert bare.socket is None
+
+
+def test_what_was_pushed_leaves_before_the_socket_is_used_or_replaced() -> None:
+    class Pushing(Endpoint):
+        flushed = 0
+
+        def _ac_flush(self) -> None:
+            self.flushed += 1
+
+    pushing = Pushing()
+    assert (pushing.socket, pushing.flushed) == (None, 0)
+    pushing._ac_cork = DELIVERING
+    assert (pushing.socket, pushing.flushed) == (None, 1)
+    pushing.socket = None
+    assert pushing.flushed == 2
 
 
 def test_another_base_may_take_the_arguments_of_the_constructor() -> None:

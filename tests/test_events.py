@@ -8,7 +8,7 @@ import pytest
 import loop_support
 from antiphon import events
 from antiphon.errors import WouldBlock
-from antiphon.loop import ESCAPING
+from antiphon.failures import ESCAPING
 from antiphon.pollers.base import ERROR, HANGUP, INVALID, READ, URGENT, WRITE
 from loop_support import Noting, Wires
 
@@ -65,7 +65,9 @@ def test_each_bit_is_handled_once_and_in_order(flags: int, handled: list[str]) -
 
 
 @pytest.mark.parametrize("after", ["read", "write", "expt"])
-@pytest.mark.parametrize("change", [("_fileno", None), ("_fileno", 8), ("_ac_socket", None), ("_ac_socket", object())])
+@pytest.mark.parametrize(
+    "change", [("_fileno", None), ("_fileno", 8), ("_ac_socket", None), ("_ac_socket", object())]
+)
 def test_a_channel_that_is_closed_or_opened_anew_gets_no_further_event(after: str, change: Any) -> None:
     channel = Handling(after, lambda channel: setattr(channel, *change))
     events.handle_each(channel, READ | WRITE | URGENT | HANGUP)

@@ -136,6 +136,15 @@ def test_what_waits_can_be_read_when_a_terminator_was_found(number: int) -> None
     assert seen == [b"".join(word + b"\n" for word in WORDS[number + 1 :]) + b"tail"]
 
 
+def test_what_waits_looks_the_same_while_each_of_several_messages_is_collected() -> None:
+    channel = chat()
+    starts = []
+    for read in (LINES, b"one\n" + LINES):
+        channel.on_data = lambda piece: starts.append(channel.ac_in_buffer[:1] == b"\n")
+        fed(channel, read)
+    assert len(set(starts)) == 1
+
+
 def test_what_waits_can_be_read_when_a_length_was_reached() -> None:
     channel = chat(3)
     seen: list[bytes] = []
@@ -342,6 +351,43 @@ def test_a_failure_while_what_was_held_back_is_collected_loses_nothing_of_what_f
         fed(channel, b"xaabyaab")
     fed(channel, b"zaab")
     assert b"".join(channel.messages) == b"aaxyz"
+
+
+def test_a_failure_while_what_was_held_back_is_collected_does_not_lose_the_end_of_the_message() -> None:
+    channel = fed(chat(b"aab"), b"aa")
+    channel.on_data = once(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fed(channel, b"abyaab")
+    fed(channel, b"zaab")
+    assert channel.messages == [b"a", b"y", b"z"]
+
+
+def test_a_failure_while_the_end_of_a_length_is_collected_does_not_lose_the_end_of_the_message() -> None:
+    channel = chat(3)
+    channel.on_data = once(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fed(channel, b"abcde")
+    fed(channel, b"f")
+    assert channel.messages == [b"abc"]
+    assert channel.unfinished == b"def"
+
+
+@each
+def test_a_callback_that_replaces_the_buffer_and_fails_has_replaced_it(number: int) -> None:
+    channel = chat()
+
+    def replace_and_fail(piece: bytes) -> None:
+        if piece == WORDS[number]:
+            channel.ac_in_buffer = b"other\n"
+            raise LookupError(piece)
+
+    channel.on_data = replace_and_fail
+    with pytest.raises(LookupError):
+        fed(channel, LINES)
+    fed(channel, b"last\n")
+    assert channel.messages[:number] == WORDS[:number]
+    assert channel.messages[-1] == b"last"
+    assert b"".join(channel.messages[number:]) == WORDS[number] + b"otherlast"
 
 
 def test_a_failure_while_a_length_is_counted_does_not_upset_the_count() -> None:

@@ -1,13 +1,12 @@
 """What a channel waits for, and who is asked for it how often."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import loop_support
 from antiphon import asynchat, asyncore
-from antiphon.interest import interest_of, noticed, traits_of, unhandled, watched
+from antiphon.interest import interest_of, noticed, tracked_interest, traits_of, unhandled, watched
 from antiphon.pollers.base import READ, URGENT, WRITE
 from loop_support import Foreign, Noting, Wires, Writing, spin
 
@@ -85,7 +84,9 @@ class OwnState(Noting):
         (Foreign, False),
     ],
 )
-def test_channels_with_our_predicates_over_our_state_are_tracked_and_no_others(made: type, tracked: bool) -> None:
+def test_channels_with_our_predicates_over_our_state_are_tracked_and_no_others(
+    made: type, tracked: bool
+) -> None:
     assert traits_of(made).tracked is tracked
 
 
@@ -95,9 +96,9 @@ def test_traits_are_found_out_anew_when_the_predicates_of_a_class_are_replaced()
 
     assert traits_of(Changing) is traits_of(Changing)
     assert traits_of(Changing).tracked
-    Changing.writable = lambda self: False  # type: ignore[method-assign]
+    setattr(Changing, "writable", lambda self: False)  # noqa: B010
     assert not traits_of(Changing).tracked
-    del Changing.writable  # type: ignore[method-assign]
+    delattr(Changing, "writable")
     assert traits_of(Changing).tracked
 
 
@@ -112,7 +113,9 @@ def test_traits_are_found_out_anew_when_the_predicates_of_a_class_are_replaced()
         (asyncore.dispatcher_with_send, READ),
     ],
 )
-def test_a_connected_channel_waits_for_what_it_has_handlers_for(wires: Wires, made: Any, interest: int) -> None:
+def test_a_connected_channel_waits_for_what_it_has_handlers_for(
+    wires: Wires, made: Any, interest: int
+) -> None:
     channel, _ = wires.channel(made, {})
     assert wanted(channel) == interest
 
@@ -137,6 +140,17 @@ def test_a_channel_that_was_hung_up_waits_for_no_more_input(wires: Wires) -> Non
     far.close()
     channel.recv(1)
     assert wanted(channel) == WRITE
+
+
+@pytest.mark.parametrize("state", range(32))
+@pytest.mark.parametrize("made", [Noting, Writing, ExpectingUrgentData, Chat, asyncore.dispatcher_with_send])
+def test_what_a_tracked_channel_waits_for_is_what_its_predicates_would_say(
+    wires: Wires, made: Any, state: int
+) -> None:
+    channel, _ = wires.channel(made, {})
+    channel.connected, channel.connecting, channel.accepting = state & 1, state & 2, state & 4
+    channel._ac_hung_up, channel._ac_paused = state & 8, state & 16
+    assert tracked_interest(channel, traits_of(made)) == wanted(channel)
 
 
 def test_the_predicates_are_asked_once_each_and_readable_first(wires: Wires) -> None:
@@ -167,7 +181,12 @@ def test_a_predicate_that_is_put_on_an_instance_is_asked(wires: Wires, made: Any
     channel, _ = wires.channel(made, channels)
     spin(channels, turns=2)
     asked: list[int] = []
-    setattr(channel, name, lambda: bool(asked.append(1)))
+
+    def ask() -> bool:
+        asked.append(1)
+        return False
+
+    setattr(channel, name, ask)
     spin(channels, turns=3)
     assert len(asked) == 3
     assert getattr(channel, name)() is False
@@ -212,7 +231,7 @@ class State:
     """Something with a watched attribute and a noticed method."""
 
     open = watched(False)
-    _untracked = False
+    _ac_untracked = False
 
     def __init__(self) -> None:
         self.changes = 0
@@ -244,7 +263,7 @@ def test_assigning_another_value_is_a_change_and_the_same_is_none() -> None:
 
 def test_replacing_a_noticed_method_is_a_change_for_that_instance_only() -> None:
     state, other = State(), State()
-    state.question = lambda: "theirs"  # type: ignore[method-assign]
+    setattr(state, "question", lambda: "theirs")  # noqa: B010
     assert (state.question(), other.question()) == ("theirs", "ours")
     assert (state.changes, other.changes) == (1, 0)
     assert (state._ac_untracked, other._ac_untracked) == (True, False)
@@ -269,7 +288,7 @@ def test_state_can_be_set_before_the_channel_is_made() -> None:
     class Early(asyncore.dispatcher):
         def __init__(self) -> None:
             self.connected = True
-            self.writable: Callable[[], bool] = lambda: False  # type: ignore[method-assign]
+            setattr(self, "writable", lambda: False)  # noqa: B010
             super().__init__(map={})
 
     early = Early()

@@ -24,7 +24,7 @@ use_poll = loop_support.use_poll
 class Listening(asyncore.dispatcher):
     """Keeps what it accepts."""
 
-    def __init__(self, map: Any = None) -> None:  # noqa: A002
+    def __init__(self, map: Any = None) -> None:
         super().__init__(map=map)
         self.accepted: list[socket.socket] = []
         self.failures: list[BaseException | None] = []
@@ -223,7 +223,7 @@ def test_an_error_of_one_connection_closes_that_one_and_the_others_are_accepted(
 
 def test_a_half_made_channel_goes_with_its_connection(wires: Wires) -> None:
     class Fragile(Noting):
-        def __init__(self, sock: Any, map: Any) -> None:  # noqa: A002
+        def __init__(self, sock: Any, map: Any) -> None:
             super().__init__(sock, map)
             raise LookupError("half-made")
 
@@ -381,7 +381,9 @@ def run_with_few_descriptors(body: str) -> str:
         reader = Reader(near)
         {body.replace(chr(10), chr(10) + " " * 8).strip()}
     """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 

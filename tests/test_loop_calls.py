@@ -31,8 +31,9 @@ def test_a_cancelled_timer_is_not_called_also_when_it_was_due(wires: Wires) -> N
     channels, clock, _ = silent_map(wires)
     loop = asyncore.get_loop(channels)
     called: list[int] = []
-    loop.call_later(5, lambda: doomed.cancel())
-    doomed = loop.call_later(5, called.append, 1)
+    timers: list[Any] = []
+    loop.call_later(5, lambda: timers[0].cancel())
+    timers.append(loop.call_later(5, called.append, 1))
     loop.call_later(500, called.append, 2).cancel()
     asyncore.loop(map=channels)
     assert (called, clock()) == ([], 5)
@@ -150,7 +151,9 @@ def test_a_callback_that_fails_is_logged_and_the_others_run(
     call(called.append, 1)
     asyncore.loop(map=channels)
     assert called == [1]
-    assert [(record.levelno, "fail" in record.message) for record in caplog.records] == [(logging.ERROR, True)]
+    assert [(record.levelno, "fail" in record.message) for record in caplog.records] == [
+        (logging.ERROR, True)
+    ]
     assert "of the callback" in caplog.text
 
 

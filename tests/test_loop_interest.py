@@ -97,7 +97,8 @@ def test_a_channel_that_left_while_it_was_asked_is_not_watched(wires: Wires) -> 
             self.del_channel()
             return True
 
-    for channels in silent_map(wires)[0], {}:
+    private: dict[int, Any] = {}
+    for channels in silent_map(wires)[0], private:
         channel, _ = wires.channel(Leaving, channels)
         spin(channels)
         assert asyncore.get_loop(channels).waits_for(channel.fd) == 0

@@ -242,7 +242,8 @@ def test_only_the_map_owns_a_channel(wires: Wires, make: Callable[[], Any]) -> N
 def test_the_default_map_is_looked_up_whenever_it_is_needed(
     wires: Wires, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for channels in ChannelMap(), {}, UserDict():
+    kinds: list[Callable[[], Any]] = [ChannelMap, dict, UserDict]
+    for channels in (make() for make in kinds):
         monkeypatch.setattr(asyncore, "socket_map", channels)
         near, far = wires.pair()
         channel = wires.keep(Noting(near))
@@ -293,7 +294,9 @@ def test_a_map_has_one_loop_as_long_as_it_is_held(wires: Wires, channels: Any) -
 
 
 def test_equal_maps_have_loops_of_their_own() -> None:
-    first, second = loop_of(one := {}), loop_of(other := {})
+    one: dict[int, Any] = {}
+    other: dict[int, Any] = {}
+    first, second = loop_of(one), loop_of(other)
     assert one == other
     assert first is not second
 
@@ -301,7 +304,7 @@ def test_equal_maps_have_loops_of_their_own() -> None:
 def test_a_map_in_the_place_of_a_dead_one_does_not_get_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     channels: dict[int, Any] = {}
     stranger = Loop({})
-    monkeypatch.setitem(sys.modules["antiphon.maps"]._loops, id(channels), stranger)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules["antiphon.maps"]._loops, id(channels), stranger)
     assert loop_of(channels).map is channels
 
 
@@ -319,6 +322,27 @@ def test_a_loop_goes_with_its_map(wires: Wires, make: Callable[[], Any]) -> None
     assert loop() is None
     with pytest.raises(ValueError, match="closed"):
         poller.wait(0)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["call", "timer", "closing call"])
+def test_a_plain_map_and_its_loop_go_when_all_is_done(wires: Wires, how: str) -> None:
+    class Map(dict[int, Any]):
+        """Can be referred to weakly."""
+
+    channels = Map()
+    loop = asyncore.get_loop(channels)
+    if how == "call":
+        loop.call_soon_threadsafe(int)
+    elif how == "timer":
+        loop.call_later(0, int)
+    else:
+        loop.call_soon_threadsafe(wires.channel(Noting, channels)[0].close)
+    asyncore.loop(map=channels)
+    remembered = weakref.ref(loop), weakref.ref(channels)
+    wires.close()
+    del loop, channels
+    gc.collect()
+    assert [reference() for reference in remembered] == [None, None]
 
 
 def test_a_map_without_channels_lives_as_long_as_its_timers() -> None:

@@ -59,7 +59,9 @@ def test_what_came_went_and_changed_is_reported_once(make: Callable[[], Any]) ->
 
 
 @pytest.mark.parametrize("make", MAPS)
-def test_another_object_under_the_same_key_is_a_difference_though_it_is_equal(make: Callable[[], Any]) -> None:
+def test_another_object_under_the_same_key_is_a_difference_though_it_is_equal(
+    make: Callable[[], Any],
+) -> None:
     channels, mirror = make(), Mirror()
     channels[3] = former = Contrary()
     mirror.differences(channels)

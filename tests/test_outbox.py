@@ -209,6 +209,20 @@ def test_a_producer_that_fails_is_taken_off_the_queue_and_closed(
     assert list(outbox) == [b"after"]
 
 
+def test_a_producer_that_empties_the_queue_and_fails_is_closed() -> None:
+    class Leaving(ClosingChunks):
+        def more(self) -> Any:
+            outbox.clear()
+            return super().more()
+
+    producer = Leaving(LookupError("as asked"))
+    outbox = Outbox([producer, b"after"])
+    with pytest.raises(ProducerFailed):
+        outbox.next_piece(1, None)
+    assert producer.closings == 1
+    assert not outbox
+
+
 def test_something_that_is_no_producer_fails_as_one() -> None:
     outbox = Outbox([object()])
     with pytest.raises(ProducerFailed):

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon import asyncore
 from antiphon.asynchat import simple_producer
-from antiphon.loop import ExitNow
+from antiphon.failures import ExitNow
 from antiphon.producers import IterableProducer
 from chat_support import (
     Chat,

@@ -325,6 +325,28 @@ def test_what_waited_in_the_queue_that_was_replaced_is_not_sent() -> None:
         assert sent(channel, peer) == b"new"
 
 
+def test_what_was_pushed_before_the_queue_is_replaced_in_a_callback_leaves_before_that() -> None:
+    with waiting() as (channel, peer):
+
+        def replace() -> None:
+            channel.push(b"one ")
+            channel.producer_fifo = deque([b"two "])
+            channel.push(b"three")
+
+        channel.on_found = once(replace)
+        peer.sendall(b"go\n")
+        assert sent(channel, peer) == b"one two three"
+
+
+def test_a_queue_that_is_put_back_is_used_again() -> None:
+    channel = Chat(ScriptedSocket(takes=[0]))
+    channel.push(b"one ")
+    queue = channel.producer_fifo
+    channel.producer_fifo = queue
+    channel.push(b"two ")
+    assert channel.sock.wire == b"one two "
+
+
 def test_close_when_done_closes_after_a_replaced_queue_is_empty() -> None:
     with waiting() as (channel, peer):
         channel.producer_fifo = deque([b"one"])

@@ -1,6 +1,7 @@
 """How much each send is offered, and what becomes of what the system does not take."""
 
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -129,12 +130,15 @@ def test_a_send_that_takes_nothing_loses_nothing() -> None:
     assert not channel.writable()
 
 
-def test_an_overridden_send_may_block_without_harm() -> None:
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(), ssl.SSLWantReadError(), ssl.SSLWantWriteError()], ids=repr
+)
+def test_an_overridden_send_may_block_without_harm(error: Exception) -> None:
     class Own(Patient):
         def send(self, data: Any) -> int:
             return int(self.socket.send(data))
 
-    channel = Own(ScriptedSocket(takes=[BlockingIOError(), 3]))
+    channel = Own(ScriptedSocket(takes=[error, 3]))
     channel.push(b"abcdef")
     channel.handle_write()
     channel.handle_write()
@@ -178,6 +182,15 @@ def test_an_error_that_is_none_of_the_system_s_leaves_what_was_to_be_sent_in_the
     with pytest.raises(LookupError):
         channel.push(b"abc")
     assert b"".join(channel.producer_fifo) == b"abc"
+
+
+def test_one_event_does_not_make_ever_so_many_small_sends() -> None:
+    channel = Small(ScriptedSocket())
+    channel.push(bytes(1000))
+    assert 1 < len(channel.sock.offered) < 100
+    while channel.writable():
+        channel.handle_write()
+    assert wire(channel) == bytes(1000)
 
 
 def test_one_event_does_not_send_for_ever() -> None:

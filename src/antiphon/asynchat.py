@@ -7,10 +7,9 @@ yield.  Everything else is `asyncore.dispatcher`'s.
 from typing import Any, Self
 
 from antiphon import asyncore
-from antiphon.loop import DELIVERING
 from antiphon.framing import prefix_at_end
 from antiphon.incoming import Incoming
-from antiphon.outbox import fifo
+from antiphon.outbox import DELIVERING, fifo
 from antiphon.sizes import FIRST
 
 __all__ = ["async_chat", "asyncore", "fifo", "find_prefix_at_end", "simple_producer"]

@@ -15,10 +15,11 @@ from antiphon.descriptor import file_wrapper
 from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import WouldBlock
 from antiphon.events import TROUBLE, failed, handle_each, lost
+from antiphon.failures import ESCAPING, ExitNow
 from antiphon.interest import noticed
-from antiphon.loop import DELIVERING, ESCAPING, Batch, ExitNow, Loop
+from antiphon.loop import Batch, Loop
 from antiphon.maps import ChannelMap, loop_of
-from antiphon.outbox import Outbox
+from antiphon.outbox import DELIVERING, Outbox
 from antiphon.pollers.base import INVALID, READ, URGENT, WRITE
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
@@ -438,7 +439,7 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
         self._ac_state_changed()
 
 
-if os.name == "posix":
+if os.name == "posix":  # pragma: no branch: the tests of this branch need Windows
     import fcntl  # noqa: F401 (its absence is what programs test for)
 
     class file_dispatcher(dispatcher):  # noqa: N801 (the name that programs subclass)
@@ -467,5 +468,5 @@ if os.name == "posix":
 
 for _public in (ExitNow, dispatcher, dispatcher_with_send, file_wrapper):
     _public.__module__ = "asyncore"
-if os.name == "posix":
+if os.name == "posix":  # pragma: no branch: the tests of this branch need Windows
     file_dispatcher.__module__ = "asyncore"

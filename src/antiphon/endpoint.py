@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from antiphon.interest import noticed, watched
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog
-from antiphon.loop import DELIVERING
+from antiphon.outbox import DELIVERING
 from antiphon.reporting import Reporting
 
 __all__ = ["Endpoint", "strerror"]

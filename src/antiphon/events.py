@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon.errors import is_would_block
-from antiphon.loop import ESCAPING, contain
+from antiphon.failures import ESCAPING, contain
 from antiphon.pollers.base import ERROR, HANGUP, INVALID, READ, URGENT, WRITE
 
 __all__ = ["TROUBLE", "ended", "failed", "handle_each", "lost"]

@@ -1,17 +1,17 @@
 r"""The input side of `async_chat`: what arrives is handed over up to each terminator.
 
-State between two callbacks, and between two reads:
-`_ac_data[_position:]` is what was received and not handed over; while a run of messages is handed over it is
-told by `_ac_batch` instead; `_ac_delimiter[:_held]` was received too, and may be the first part of a terminator.
+State between two callbacks, and between two reads: `_ac_data[_ac_position:]` was received and is not handed
+over; while a run of messages is handed over, `_ac_batch` tells where in the data it has come to instead;
+`_ac_delimiter[:_ac_held]` was received before that, and may be the first part of a terminator.
 """
 
 import os
 from typing import Any, Final, TypeAlias
 
-from antiphon.loop import DELIVERING
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
+from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
 from antiphon.sizes import ADAPTIVE, FIRST, adapted
 
@@ -177,14 +177,10 @@ class Incoming(Outgoing):
             return bytes(data)
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
-    def _ac_feed(self, data: bytes) -> None:
+    def _ac_feed(self, data: bytes) -> None:  # noqa: C901 (a call more would cost each message more)
         """Hand over what was received. One function of this length, since it runs for every message."""
-        if self._ac_data is not None:  # A callback raised, or runs the loop.
-            data = self.ac_in_buffer + data
-            self._ac_batch = None
-            self._ac_overtaken = True
-        if self._ac_counting is not None:
-            self._ac_count(*self._ac_counting)
+        if self._ac_data is not None or self._ac_counting is not None:
+            data = self._ac_behind_what_waits(data)
         self._ac_data = data
         self._ac_position = 0
         if self._ac_held:
@@ -222,6 +218,16 @@ class Incoming(Outgoing):
             if self._ac_data is data:
                 self._ac_position = end + len(terminator)
             self.found_terminator()
+
+    def _ac_behind_what_waits(self, data: bytes) -> bytes:
+        """Put `data` behind what was not handed over because a callback raised, or now runs the loop."""
+        if self._ac_data is not None:
+            data = self.ac_in_buffer + data
+            self._ac_batch = None
+            self._ac_overtaken = True
+        if self._ac_counting is not None:
+            self._ac_count(*self._ac_counting)
+        return data
 
     def _ac_deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
         """Hand over the messages that end within `window` bytes; whether there is one."""

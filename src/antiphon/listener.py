@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from antiphon.loop import ESCAPING
+from antiphon.failures import ESCAPING
 
 __all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog"]
 

@@ -16,23 +16,18 @@ from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
+from antiphon.failures import ESCAPING, contain
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
+from antiphon.outbox import DELIVERING
 from antiphon.pollers.base import READ, Poller
 from antiphon.timers import Timer, Timers, seconds
 from antiphon.wakeup import Wakeup
 
-__all__ = ["ESCAPING", "Batch", "Dispatch", "ExitNow", "Loop", "contain"]
+__all__ = ["Batch", "Dispatch", "Loop"]
 
 _log = logging.getLogger("antiphon")
 
-
-class ExitNow(Exception):  # noqa: N818 (the name that programs raise and catch)
-    """Raise it in a handler to leave the loop: it passes through instead of going to `handle_error`."""
-
-
-#: What a handler may raise to leave the loop.
-ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, SystemExit)
 
 #: (descriptor, ready bits, the channel that had the descriptor when the kernel was asked)
 Batch: TypeAlias = list[tuple[int, int, Any]]
@@ -49,12 +44,6 @@ _all_loops: "WeakSet[Loop]" = WeakSet()
 _pinned: "set[Loop]" = set()
 #: Loops in the middle of a batch.
 _handing_over: "set[Loop]" = set()
-
-#: What a channel is in the middle of (its `_ac_cork`), when pushes are not to be sent one by one: handing
-#: over input; sending; sending before something else takes effect.
-DELIVERING: Final = 1
-SENDING: Final = 2
-FLUSHING: Final = 3
 
 
 class Loop:
@@ -221,6 +210,8 @@ class Loop:
     def _unpin(self) -> None:
         self._pinned = False
         _pinned.discard(self)
+        if self.busy:  # Another thread was faster.
+            self._pin()
 
     @property
     def busy(self) -> bool:
@@ -247,6 +238,7 @@ class Loop:
             if self._calls:
                 self._run_calls()
             if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
+                self._unpin()
                 return
             poller = self._poller or self._open()
             if self._mirror is not None:
@@ -417,8 +409,6 @@ class Loop:
         self._run_calls()
         if not self.busy:
             self._unpin()
-            if self.busy:  # Another thread was faster.
-                self._pin()
 
     def _run_calls(self) -> None:
         calls = self._calls
@@ -473,7 +463,7 @@ def _leave_parents() -> None:
         loop._leave_parent()
 
 
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch: Windows has no fork
     os.register_at_fork(after_in_child=_leave_parents)
 
 
@@ -481,25 +471,3 @@ def _acquire(lock: Any, timeout: float | None) -> bool:
     limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
     acquired: bool = lock.acquire(timeout=limit)
     return acquired
-
-
-def contain(channel: Any) -> None:
-    """Hand the exception that is being handled to the channel, and close it if even that fails."""
-    try:
-        channel.handle_error()
-    except ESCAPING:
-        raise
-    except Exception:
-        _log.exception("handle_error of %r failed; closing it", type(channel))
-        try:
-            channel.close()
-        except Exception:
-            _log.exception("close of %r failed; dropping it", type(channel))
-            _drop(channel)
-
-
-def _drop(channel: Any) -> None:
-    """Take a channel that can't be closed out of its map: what is ready and not dealt with stays ready."""
-    loop, fd = getattr(channel, "_ac_loop", None), getattr(channel, "_fileno", None)
-    if isinstance(loop, Loop) and loop.map.get(fd) is channel:
-        del loop.map[fd]

@@ -11,7 +11,17 @@ from typing import Any, Final, TypeAlias
 
 from antiphon.producers import Producer
 
-__all__ = ["CLOSE", "LARGEST_PIECE", "CloseMark", "Outbox", "ProducerFailed", "fifo"]
+__all__ = [
+    "CLOSE",
+    "DELIVERING",
+    "FLUSHING",
+    "LARGEST_PIECE",
+    "SENDING",
+    "CloseMark",
+    "Outbox",
+    "ProducerFailed",
+    "fifo",
+]
 
 Piece: TypeAlias = bytes | memoryview
 
@@ -20,6 +30,12 @@ LARGEST_PIECE: Final = 262_144
 #: Chunks of at least this many bytes are sent as they are: joining them costs more than a system call.
 _NOT_JOINED: Final = 16_384
 
+
+#: What a channel is in the middle of (its `_ac_cork`), when pushes are not to be sent one by one: handing
+#: over input; sending; sending before something else takes effect.
+DELIVERING: Final = 1
+SENDING: Final = 2
+FLUSHING: Final = 3
 
 _log: Final = logging.getLogger("antiphon")
 
@@ -74,8 +90,10 @@ class Outbox(deque[Any]):
                 piece: Piece = self._join_pushed()
             elif isinstance(first, (memoryview, bytes, bytearray, str)):
                 self.popleft()
-                is_cursor = isinstance(first, memoryview) and first.nbytes == len(first)
-                piece = first if is_cursor else self._as_bytes(first)
+                if isinstance(first, memoryview) and first.nbytes == len(first):
+                    piece = first
+                else:
+                    piece = self._as_bytes(first)
             else:
                 piece = self._join_produced(first, size)
             if len(piece):

@@ -4,10 +4,10 @@ from collections import deque
 from typing import Any, Final
 
 from antiphon.asyncore import dispatcher
-from antiphon.loop import DELIVERING, ESCAPING, FLUSHING, SENDING
 from antiphon.errors import is_would_block
+from antiphon.failures import ESCAPING
 from antiphon.interest import noticed
-from antiphon.outbox import CloseMark, Outbox, ProducerFailed
+from antiphon.outbox import DELIVERING, FLUSHING, SENDING, CloseMark, Outbox, ProducerFailed
 from antiphon.sizes import ADAPTIVE, LARGEST
 
 __all__ = ["Outgoing"]

@@ -13,7 +13,7 @@ __all__ = ["Reporting", "compact_traceback"]
 
 _log: Final = logging.getLogger("antiphon")
 
-CompactTraceback: TypeAlias = tuple[tuple[str, str, int], type[BaseException], BaseException, str]
+CompactTraceback: TypeAlias = tuple[tuple[str, str, str], type[BaseException], BaseException, str]
 
 #: (class, event) pairs that were warned of: once is enough for what is a slip of the program.
 _warned: set[tuple[type, str]] = set()
@@ -22,7 +22,7 @@ _warned: set[tuple[type, str]] = set()
 def compact_traceback() -> CompactTraceback:
     """The exception that is being handled, as ((file, function, line), type, value, frames).
 
-    The triple is the innermost frame; `frames` is one text with a `[file|function|line]` for each.
+    The triple is the innermost frame, its line as text; `frames` has a `[file|function|line]` for each.
 
     Raises:
         AssertionError: no exception is being handled.
@@ -34,9 +34,9 @@ def compact_traceback() -> CompactTraceback:
     return frames[-1], kind, error, " ".join("[{}|{}|{}]".format(*frame) for frame in frames)
 
 
-def _frames(trace: TracebackType) -> list[tuple[str, str, int]]:
+def _frames(trace: TracebackType) -> list[tuple[str, str, str]]:
     walked = traceback.walk_tb(trace)
-    return [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in walked]
+    return [(frame.f_code.co_filename, frame.f_code.co_name, str(line)) for frame, line in walked]
 
 
 def _name_of(channel: object) -> str:

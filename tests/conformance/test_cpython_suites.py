@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.known_differences import KNOWN_DIFFERENCES
+from conformance.known_differences import KNOWN_DIFFERENCES, SWITCHES
 from conformance.pythons import find_python
 
 HERE = Path(__file__).parent
@@ -68,7 +68,8 @@ SUITES = [
 
 def run_suite(suite: Suite, result: Path) -> dict[str, Any]:
     """Run `suite` in an interpreter of its own, with our modules first on its path."""
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    switches, _ = SWITCHES.get(suite.target, ({}, ""))
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **switches}
     command = [suite.interpreter(), str(HERE / "run_suite.py"), suite.target, str(result)]
     ended = subprocess.run(
         command, cwd=result.parent, env=environment, capture_output=True, text=True, timeout=240, check=False

@@ -275,7 +275,8 @@ def through_a_pipe(modules: Modules) -> Any:
     reading, writing = os.pipe()
     with open(reading, "rb") as near, open(writing, "wb", buffering=0) as far:
         channel = Reading(near, map=channels)
-        events.append((channel.connected, os.get_blocking(channel.socket.fileno()), len(channels)))
+        blocking = os.get_blocking(channel.socket.fileno())  # type: ignore[attr-defined,unused-ignore] # POSIX
+        events.append((channel.connected, blocking, len(channels)))
         far.write(b"some text")
         modules.asyncore.loop(0, map=channels, count=2)
         far.close()

@@ -127,7 +127,7 @@ def test_a_file_that_delivers_more_than_asked_for_is_an_error() -> None:
 
 def test_a_file_that_would_block_is_an_error() -> None:
     reading, writing = os.pipe()
-    os.set_blocking(reading, False)
+    os.set_blocking(reading, False)  # type: ignore[attr-defined,unused-ignore] # POSIX
     producer = FileProducer(os.fdopen(reading, "rb", buffering=0))
     with pytest.raises(TypeError, match=r"what file.read\(\) returned to be bytes-like, found NoneType"):
         producer.more()

@@ -24,7 +24,7 @@ def test_a_file_dispatcher_takes_a_number_or_a_file_and_leaves_it_to_its_owner(
         channel = noting(modules.asyncore.file_dispatcher)(near if as_file else reading, map=channels)
         assert channel._fileno not in (reading, writing)
         assert list(channels) == [channel._fileno]
-        assert not os.get_blocking(reading)
+        assert not os.get_blocking(reading)  # type: ignore[attr-defined,unused-ignore] # POSIX
         assert channel.connected
         far.write(b"x")
         step(modules, channels)
