@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,3 +234,9 @@ def is_closed(sock: socket.socket) -> bool:
             pass
         return True
     return False
+
+
+def with_sources() -> dict[str, str]:
+    """The environment of a child whose `import antiphon` finds what is tested here."""
+    sources = str(Path(str(asyncore.__file__)).parents[1])
+    return {**os.environ, "PYTHONPATH": sources}

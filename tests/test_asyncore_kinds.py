@@ -125,6 +125,28 @@ def test_what_another_channel_puts_into_the_queue_is_sent(
     assert yonder.recv(10) == b"word"
 
 
+def test_a_channel_that_empties_its_queue_by_hand_is_not_asked_to_write_any_more(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
+    asked: list[int] = []
+
+    class Throttled(Chat):
+        def initiate_send(self) -> None:
+            """Send only when told to by the loop, in a way of its own."""
+
+        def handle_write(self) -> None:
+            asked.append(1)
+            while self.producer_fifo:
+                self.send(self.producer_fifo.popleft())
+
+    channel, far = wires.channel(Throttled, channels)
+    spin(channels, use_poll=use_poll)
+    channel.push(b"word")
+    spin(channels, turns=4, use_poll=use_poll)
+    assert far.recv(10) == b"word"
+    assert asked == [1]
+
+
 def test_close_when_done_with_nothing_queued_closes(wires: Wires, channels: Any, use_poll: bool) -> None:
     channel, far = wires.channel(Chat, channels)
     spin(channels, turns=2, use_poll=use_poll)

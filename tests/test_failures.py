@@ -51,7 +51,7 @@ def test_what_leaves_the_loop_leaves_handle_error_too(escaping: BaseException) -
 
 
 def test_what_leaves_the_loop_is_named() -> None:
-    assert ESCAPING == (ExitNow, KeyboardInterrupt, SystemExit)
+    assert (ExitNow, KeyboardInterrupt, SystemExit) == ESCAPING
     assert asyncore.ExitNow is ExitNow
 
 

@@ -14,7 +14,7 @@ from antiphon import asyncore
 from antiphon.listener import EXHAUSTED, LARGEST_BATCH, PAUSE, PEER_GONE
 from antiphon.pollers.base import READ
 from antiphon.testing import FakeClock, SilentPoller
-from loop_support import Noting, Wires, is_closed, silent_map, spin
+from loop_support import Noting, Wires, is_closed, silent_map, spin, with_sources
 
 wires = loop_support.wires
 each_poller = loop_support.each_poller
@@ -382,7 +382,12 @@ def run_with_few_descriptors(body: str) -> str:
         {body.replace(chr(10), chr(10) + " " * 8).strip()}
     """
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=with_sources(),
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout

@@ -31,9 +31,9 @@ def test_a_cancelled_timer_is_not_called_also_when_it_was_due(wires: Wires) -> N
     channels, clock, _ = silent_map(wires)
     loop = asyncore.get_loop(channels)
     called: list[int] = []
-    timers: list[Any] = []
-    loop.call_later(5, lambda: timers[0].cancel())
-    timers.append(loop.call_later(5, called.append, 1))
+    canceller = loop.call_later(5, int)
+    doomed = loop.call_later(5, called.append, 1)
+    canceller.callback = doomed.cancel
     loop.call_later(500, called.append, 2).cancel()
     asyncore.loop(map=channels)
     assert (called, clock()) == ([], 5)

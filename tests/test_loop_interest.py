@@ -1,7 +1,9 @@
 """Whom a loop asks what they wait for, and when; what it tells its poller of the answers."""
 
 import errno
+import gc
 import os
+import weakref
 from collections import UserDict
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 import loop_support
 from antiphon import asyncore
-from antiphon.loop import Loop
+from antiphon.loop import Loop, _pinned
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
 from antiphon.testing import FakeClock, SilentPoller
@@ -274,13 +276,49 @@ def test_a_call_that_comes_when_the_loop_is_done_with_all_is_not_lost() -> None:
                 self.racing = False
                 self._calls.append((called.append, (1,)))
             super()._unpin()
+            kept.append(self in _pinned)
 
     called: list[int] = []
+    kept: list[bool] = []
     clock = FakeClock()
     loop = Racing({}, now=clock, make_poller=lambda: SilentPoller(clock))
     loop.call_soon_threadsafe(int)
     look(loop)
     loop.turn(5, lambda turning, batch: None)
     assert called == [1]
+    assert kept == [True, False]
     assert clock() == 0
     loop.close()
+
+
+def test_a_loop_with_a_call_pending_is_kept_though_nobody_holds_it() -> None:
+    called: list[int] = []
+    clock = FakeClock()
+    loop = Loop({}, now=clock, make_poller=lambda: SilentPoller(clock))
+    loop.call_later(5, called.append, 1)
+    kept = weakref.ref(loop)
+    del loop
+    gc.collect()
+    again = kept()
+    assert again is not None
+    while again.busy:
+        again.turn(None, lambda turning, batch: None)
+    assert called == [1]
+    del again
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_predicate_that_changes_another_channel_has_that_looked_at_without_a_wait(wires: Wires) -> None:
+    class Meddling(Noting):
+        def readable(self) -> bool:
+            other.connected = False
+            return True
+
+    channels, _, poller = silent_map(wires)
+    other, _ = wires.channel(Noting, channels)
+    spin(channels)
+    wires.channel(Meddling, channels)
+    asyncore.loop(9, map=channels, count=2)
+    assert poller.waits[1:] == [0, 9]
+    assert poller.watched[other._fileno] == READ | WRITE

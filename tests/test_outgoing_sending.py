@@ -193,6 +193,15 @@ def test_one_event_does_not_make_ever_so_many_small_sends() -> None:
     assert wire(channel) == bytes(1000)
 
 
+def test_one_event_does_not_send_ever_so_many_large_chunks() -> None:
+    channel = chat()
+    channel.push_with_producer(Chunks(*[bytes(100_000)] * 100))
+    assert 100_000 < len(wire(channel)) < 1_000_000
+    while channel.writable():
+        channel.handle_write()
+    assert len(wire(channel)) == 10_000_000
+
+
 def test_one_event_does_not_send_for_ever() -> None:
     class Endless:
         def more(self) -> bytes:

@@ -43,7 +43,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         channel._ac_position = channel._ac_held = 0
         channel._ac_counting = None
         channel._ac_read_size = FIRST
-        channel._ac_deaf = channel._ac_writes = False
+        channel._ac_deaf = channel._ac_writes = channel._ac_owes = False
         return channel
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:

@@ -47,7 +47,8 @@ class Incoming(Outgoing):
     _ac_delimiter = b""
     _ac_read_size: int
     _ac_counting: tuple[int, int] | None
-    _ac_overtaken = False
+    #: Whether found_terminator() is still to be called for what collect_incoming_data() has or had.
+    _ac_owes: bool
     _ac_deaf: bool
 
     # -- what the program says -----------------------------------------------------------------------
@@ -177,14 +178,15 @@ class Incoming(Outgoing):
             return bytes(data)
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
-    def _ac_feed(self, data: bytes) -> None:  # noqa: C901 (a call more would cost each message more)
+    def _ac_feed(self, received: bytes) -> None:
         """Hand over what was received. One function of this length, since it runs for every message."""
-        if self._ac_data is not None or self._ac_counting is not None:
-            data = self._ac_behind_what_waits(data)
-        self._ac_data = data
-        self._ac_position = 0
+        if self._ac_data is not None or self._ac_counting is not None or self._ac_owes:
+            self._ac_catch_up(received)
+        else:
+            self._ac_data = received
+            self._ac_position = 0
         if self._ac_held:
-            self._ac_resume(data)
+            self._ac_resume()
         last, window = None, _FIRST_WINDOW
         while (data := self._ac_data) is not None:
             position = self._ac_position
@@ -207,27 +209,27 @@ class Incoming(Outgoing):
             if end < 0:
                 self._ac_deliver_part(data, position, terminator)
                 continue
+            self._ac_position = end + len(terminator)
             if end > position:
-                self._ac_position = end
-                self._ac_overtaken = False
+                self._ac_owes = True
                 self.collect_incoming_data(data[position:end])
-                if self._ac_deaf:
-                    return
-                if self._ac_overtaken:
+                if not self._ac_owes:  # Closed, or a loop inside of the callback has told already.
                     continue
-            if self._ac_data is data:
-                self._ac_position = end + len(terminator)
+                self._ac_owes = False
             self.found_terminator()
 
-    def _ac_behind_what_waits(self, data: bytes) -> bytes:
+    def _ac_catch_up(self, data: bytes) -> None:
         """Put `data` behind what was not handed over because a callback raised, or now runs the loop."""
         if self._ac_data is not None:
             data = self.ac_in_buffer + data
             self._ac_batch = None
-            self._ac_overtaken = True
+        self._ac_data = data
+        self._ac_position = 0
         if self._ac_counting is not None:
             self._ac_count(*self._ac_counting)
-        return data
+        if self._ac_owes:
+            self._ac_owes = False
+            self.found_terminator()
 
     def _ac_deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
         """Hand over the messages that end within `window` bytes; whether there is one."""
@@ -244,7 +246,7 @@ class Incoming(Outgoing):
                     try:
                         self.collect_incoming_data(message)
                     except BaseException:
-                        self._ac_stop_before(batch)
+                        self._ac_owes = True
                         raise
                     if self._ac_deaf:
                         break
@@ -257,12 +259,6 @@ class Incoming(Outgoing):
                 self._ac_batch = None
         return True
 
-    def _ac_stop_before(self, batch: Batch) -> None:
-        """Leave the present message of a batch at its terminator, which is still to be told of."""
-        if self._ac_batch is batch:
-            self._ac_position = _position_in(batch) - len(batch[0])
-            self._ac_batch = None
-
     def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
         """Hand over what has no terminator, but for the end that may be the beginning of one."""
         part = data[position:] if position else data
@@ -274,8 +270,9 @@ class Incoming(Outgoing):
         elif held < len(part):
             self.collect_incoming_data(part[:-held])
 
-    def _ac_resume(self, data: bytes) -> None:
+    def _ac_resume(self) -> None:
         """Go on with a terminator that may have begun in an earlier read."""
+        data = self._ac_data or b""
         delimiter, held = self._ac_delimiter, self._ac_held
         if self.get_terminator() != delimiter:
             self._ac_held = 0
@@ -285,13 +282,12 @@ class Incoming(Outgoing):
         self._ac_position = used
         if self._ac_held:
             self._ac_data = None
-        if used:
-            if released:
-                self.collect_incoming_data(delimiter[:released])
-            if not self._ac_deaf:
-                self.found_terminator()
-        elif released:
+        self._ac_owes = used > 0
+        if released:
             self.collect_incoming_data(delimiter[:released])
+        if self._ac_owes:
+            self._ac_owes = False
+            self.found_terminator()
 
     def _ac_deliver_count(self, data: bytes, position: int, terminator: int) -> None:
         """Hand over up to a length, or all of it without one."""
@@ -302,20 +298,23 @@ class Incoming(Outgoing):
         end = position + terminator
         if end > len(data):
             self._ac_data = None
-            self._ac_collect_counted(data[position:] if position else data, terminator)
-            return
-        self._ac_position = end
-        self._ac_collect_counted(data[position:end] if end - position < len(data) else data, terminator)
-        if not self._ac_deaf:
-            self.found_terminator()
+            self._ac_collect_counted(data[position:] if position else data, terminator, ends=False)
+        else:
+            self._ac_position = end
+            part = data[position:end] if end - position < len(data) else data
+            self._ac_collect_counted(part, terminator, ends=True)
 
-    def _ac_collect_counted(self, data: bytes, missing: int) -> None:
-        self._ac_counting = missing, len(data)
+    def _ac_collect_counted(self, part: bytes, missing: int, ends: bool) -> None:
+        self._ac_counting = missing, len(part)
+        self._ac_owes = ends
         try:
-            self.collect_incoming_data(data)
+            self.collect_incoming_data(part)
         finally:
             if self._ac_counting is not None:
                 self._ac_count(*self._ac_counting)
+        if ends and self._ac_owes:
+            self._ac_owes = False
+            self.found_terminator()
 
     def _ac_count(self, missing: int, size: int) -> None:
         """Count down what was handed over: after the callback, or as soon as the callback runs the loop."""
@@ -326,7 +325,8 @@ class Incoming(Outgoing):
     def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._ac_deaf = True
-        self._ac_data = self._ac_batch = None
+        self._ac_owes = False
+        self._ac_data = self._ac_batch = self._ac_counting = None
         self._ac_position = self._ac_held = 0
 
 

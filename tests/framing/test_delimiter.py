@@ -114,6 +114,24 @@ def test_the_work_for_a_long_delimiter_is_linear_in_what_is_looked_at() -> None:
         assert calls_in(lambda size=size: prefix_at_end(b"a" * size, LONG)) < 3 * size + 30  # type: ignore[misc]
 
 
+class Measured(bytes):
+    """Bytes that add up how many of them are copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        if isinstance(part, bytes):
+            Measured.copied += len(part)
+        return part
+
+
+def test_no_more_of_a_long_delimiter_is_copied_than_there_is_data() -> None:
+    Measured.copied = 0
+    assert prefix_at_end(Measured(b"a" * 15_999 + b"b"), Measured(LONG)) == 0
+    assert Measured.copied < 20_000
+
+
 def test_dribbled_bytes_cost_the_same_each_however_much_is_held() -> None:
     held, worst = 1, 0
     for _ in range(len(LONG) - 2):
