@@ -6,8 +6,8 @@ An entry whose test passes is an error, as is a failure that has no entry.
 from typing import Final
 
 _ONE_SEND: Final = (
-    "The answer's three pushes leave in one send, since they belong to one read event; the test looks at what "
-    "the last send alone had. docs/differences.md, coalesce_pushes."
+    "The answer's three pushes leave in one send, since they belong to one read event; the test looks at "
+    "what the last send alone had. docs/differences.md, coalesce_pushes."
 )
 
 KNOWN_DIFFERENCES: Final[dict[str, str]] = {
