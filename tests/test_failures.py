@@ -4,8 +4,11 @@ import logging
 
 import pytest
 
+import loop_support
 from antiphon import asyncore
 from antiphon.failures import ESCAPING, ExitNow, contain
+
+wires = loop_support.wires
 
 
 class Channel:
@@ -75,3 +78,33 @@ def test_a_foreign_object_that_can_t_be_closed_is_left_to_its_map(caplog: pytest
     channel = Channel(error=LookupError("one"), closing=LookupError("two"))
     contain(channel)
     assert [record.getMessage().split(" of ")[0] for record in caplog.records] == ["handle_error", "close"]
+
+
+@pytest.mark.parametrize("escaping", ESCAPING)
+def test_what_leaves_the_loop_leaves_it_also_while_a_channel_is_closed(escaping: type[BaseException]) -> None:
+    with pytest.raises(escaping, match="leaving"):
+        contain(Channel(error=LookupError("one"), closing=escaping("leaving")))
+
+
+def test_a_channel_that_fails_in_everything_neither_ends_nor_floods_the_loop(
+    wires: loop_support.Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(asyncore.dispatcher):
+        def handle_read(self) -> None:
+            raise ValueError("in handle_read")
+
+        def handle_error(self) -> None:
+            raise ValueError("in handle_error")
+
+        def close(self) -> None:
+            raise ValueError("in close")
+
+    channels: dict[int, object] = {}
+    healthy, heard = wires.channel(loop_support.Noting, channels)
+    _, far = wires.channel(Stuck, channels)
+    far.send(b"x")
+    heard.send(b"x")
+    loop_support.spin(channels, turns=5)
+    assert healthy.received == b"x"
+    assert list(channels.values()) == [healthy]
+    assert len(caplog.records) == 2

@@ -322,3 +322,23 @@ def test_a_predicate_that_changes_another_channel_has_that_looked_at_without_a_w
     asyncore.loop(9, map=channels, count=2)
     assert poller.waits[1:] == [0, 9]
     assert poller.watched[other._fileno] == READ | WRITE
+
+
+@pytest.mark.parametrize("make", [ChannelMap, dict])
+def test_a_descriptor_is_forgotten_before_it_is_closed(wires: Wires, make: Any) -> None:
+    """As the contract of pollers asks for: the kernel's table follows open files, not their numbers."""
+
+    class Telling(Noting):
+        def del_channel(self, map: Any = None) -> None:
+            fd = self._fileno
+            super().del_channel(map)
+            watched.append(asyncore.get_loop(channels).waits_for(fd))
+
+    watched: list[int] = []
+    channels = make()
+    channel, _ = wires.channel(Telling, channels)
+    wires.channel(Noting, channels)
+    spin(channels)
+    assert asyncore.get_loop(channels).waits_for(channel._fileno) == READ
+    channel.close()
+    assert watched == [0]
