@@ -106,7 +106,7 @@ class SelectPoller:
             if exc.errno not in NOT_SELECTABLE:
                 raise
             return [(fd, INVALID) for fd in self._drop_invalid(kernel)]
-        return self._merge(*answer)
+        return self._merge(*answer)  # Another thread may have told us to forget some of these meanwhile.
 
     def _drop_invalid(self, kernel: Select) -> list[int]:
         invalid = [fd for fd in self._interest if not _is_selectable(kernel, fd)]
@@ -119,7 +119,7 @@ class SelectPoller:
         for fd in writable:
             ready[fd] = ready.get(fd, 0) | WRITE
         for fd in odd:
-            ready[fd] = ready.get(fd, 0) | (URGENT if self._interest[fd] & URGENT else ERROR)
+            ready[fd] = ready.get(fd, 0) | (URGENT if self._interest.get(fd, 0) & URGENT else ERROR)
         return list(ready.items())
 
     def _opened(self) -> Select:
