@@ -10,6 +10,7 @@ import pytest
 from antiphon import asyncore
 from antiphon.asynchat import fifo
 from antiphon.maps import ChannelMap
+from antiphon.pollers.base import READ
 from chat_support import (
     Chat,
     Chunks,
@@ -314,6 +315,33 @@ def test_while_something_waits_a_replaced_queue_is_not_empty() -> None:
     channel.push(b"one")
     assert len(channel.producer_fifo) == 1
     assert channel.writable()
+
+
+def test_what_a_producer_pushes_comes_behind_what_it_gave_in_a_replaced_queue() -> None:
+    channel = Chat(ScriptedSocket(takes=[0]))
+
+    class Pushing(Chunks):
+        def more(self) -> Any:
+            if self.calls == 0:
+                channel.push(b"pushed")
+            return super().more()
+
+    channel.producer_fifo = queue = deque()
+    channel.push_with_producer(Pushing(b"produced "))
+    assert list(queue) == [b"produced ", b"pushed"]
+    channel.handle_write()
+    assert channel.sock.wire == b"produced pushed"
+
+
+def test_sending_from_a_queue_that_was_emptied_ends_the_wait() -> None:
+    with waiting() as (channel, peer):
+        channel.push(BIG)
+        turn(channel._map)
+        popleft(channel.producer_fifo)
+        channel.initiate_send()
+        turn(channel._map)
+        assert asyncore.get_loop(channel._map).waits_for(channel._fileno) == READ
+        received(peer)
 
 
 def test_what_waited_in_the_queue_that_was_replaced_is_not_sent() -> None:

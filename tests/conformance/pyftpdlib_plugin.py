@@ -2,6 +2,7 @@
 
 import asynchat
 import asyncore
+import multiprocessing
 import sys
 
 import pytest
@@ -12,6 +13,11 @@ from antiphon import asyncore as our_asyncore
 # pyftpdlib 1.5 imports these copies of its own on Python 3.12 and later.
 sys.modules["pyftpdlib._asyncore"] = asyncore
 sys.modules["pyftpdlib._asynchat"] = asynchat
+
+# pyftpdlib 1.5 hands its servers to a child by fork; Python 3.14 no longer does so by default, and its suite
+# fails there on the originals too.
+if "fork" in multiprocessing.get_all_start_methods():
+    multiprocessing.set_start_method("fork")
 
 
 def pytest_collection_finish() -> None:

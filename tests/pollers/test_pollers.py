@@ -4,7 +4,7 @@ import pytest
 
 from antiphon import pollers
 from antiphon.errors import PollerUnavailable
-from antiphon.pollers import make, offered, pick
+from antiphon.pollers import make, maker, offered, pick
 
 EVERYTHING = ("epoll", "kqueue", "poll", "select")
 
@@ -70,3 +70,9 @@ def test_a_wrong_name_in_the_environment_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ANTIPHON_POLLER", "epol")
     with pytest.raises(PollerUnavailable, match="'epol'"):
         make()
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_the_maker_of_a_poller_is_its_class_also_where_the_system_has_none(name: str) -> None:
+    made = maker(name)
+    assert (made.__module__, made.__qualname__) == (f"antiphon.pollers.{name}", f"{name.capitalize()}Poller")
