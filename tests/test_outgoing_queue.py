@@ -326,7 +326,8 @@ def test_what_a_producer_pushes_comes_behind_what_it_gave_in_a_replaced_queue() 
                 channel.push(b"pushed")
             return super().more()
 
-    channel.producer_fifo = queue = deque()
+    queue: deque[Any] = deque()
+    channel.producer_fifo = queue
     channel.push_with_producer(Pushing(b"produced "))
     assert list(queue) == [b"produced ", b"pushed"]
     channel.handle_write()

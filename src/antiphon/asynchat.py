@@ -4,6 +4,7 @@
 yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
+from collections import deque  # noqa: F401 (programs reach it through this module)
 from typing import Any, Self
 
 from antiphon import asyncore
@@ -49,11 +50,6 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.incoming = []
         asyncore.dispatcher.__init__(self, sock, map)
-
-    def set_socket(self, sock: Any, map: Any = None) -> None:
-        """Use `sock`, any object with `fileno()`, from now on, and join the map with it."""
-        self._ac_deaf = False
-        super().set_socket(sock, map)
 
     def handle_close(self) -> None:
         """Called once, when the connection has ended or `close_when_done` is through. By default closes."""

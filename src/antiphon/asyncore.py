@@ -8,6 +8,9 @@ import errno
 import os
 import select
 import socket
+import sys
+import time  # noqa: F401 (programs reach it, and `warnings`, through this module)
+import warnings  # noqa: F401
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
@@ -263,7 +266,9 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             return
         sock.setblocking(False)
         self.set_socket(sock, map)
-        self.connected = True
+        self._ac_connected = self._ac_established = True  # The loop asks what it waits for after this.
+        if not self.connected:  # The class has an attribute of its own.
+            self.connected = True
         try:
             self.addr = sock.getpeername()
         except OSError as error:
@@ -284,7 +289,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
         channels[self._fileno] = self
-        self._ac_loop = joined = loop_of(channels)
+        self._ac_loop = joined = channels.loop if type(channels) is ChannelMap else loop_of(channels)
         if not joined.is_told:
             joined.added(self._fileno)
 
@@ -439,7 +444,7 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
         self._ac_state_changed()
 
 
-if os.name == "posix":  # pragma: no branch: the tests of this branch need Windows
+if sys.platform != "win32":  # pragma: no branch: the tests of this branch need Windows
     import fcntl  # noqa: F401 (its absence is what programs test for)
 
     class file_dispatcher(dispatcher):  # noqa: N801 (the name that programs subclass)
@@ -468,5 +473,5 @@ if os.name == "posix":  # pragma: no branch: the tests of this branch need Windo
 
 for _public in (ExitNow, dispatcher, dispatcher_with_send, file_wrapper):
     _public.__module__ = "asyncore"
-if os.name == "posix":  # pragma: no branch: the tests of this branch need Windows
+if sys.platform != "win32":  # pragma: no branch: the tests of this branch need Windows
     file_dispatcher.__module__ = "asyncore"

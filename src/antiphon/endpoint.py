@@ -53,6 +53,7 @@ class Endpoint(Reporting):
     _ac_accepting: bool
     _ac_established: bool
     _ac_hung_up: bool
+    _ac_deaf: bool
     _ac_backlog: Backlog | None = None
     _ac_paused = False
     _ac_untracked = False
@@ -92,7 +93,7 @@ class Endpoint(Reporting):
 
     def _ac_start_afresh(self) -> None:
         """Forget what became of the sockets before this one."""
-        self._ac_hung_up = False
+        self._ac_hung_up = self._ac_deaf = False
         if self.closing or self._ac_backlog is not None:
             self.closing = self._ac_paused = self._ac_accept_failed = False
             self._ac_backlog = None

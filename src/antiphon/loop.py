@@ -96,7 +96,12 @@ class Loop:
 
     def added(self, fd: int) -> None:
         """The map has a channel for `fd` that it didn't have, or one whose descriptor was opened anew."""
-        self._forget(fd)
+        if self.stale is not None:
+            self.stale.add(fd)
+        if self._mirror is not None:
+            self._mirror.forget(fd)
+        if self._poller is not None:
+            self._poller.forget(fd)
         self._dirty.add(fd)
         if self._waiting:
             self.wake()
@@ -104,7 +109,8 @@ class Loop:
     def removed(self, fd: int) -> None:
         """The map has no channel for `fd` any more."""
         self._dirty.discard(fd)
-        self._polled.discard(fd)
+        if self._polled:
+            self._polled.discard(fd)
         self._forget(fd)
 
     def left(self, fd: int, channel: Any) -> None:
@@ -264,10 +270,11 @@ class Loop:
 
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
         find = self.map.get
-        around, self.stale = self.stale, set()
         outer, self._batch = self._batch, [(fd, flags, find(fd)) for fd, flags in ready]
-        self._thread = threading.get_ident()
-        _handing_over.add(self)
+        around, self.stale = self.stale, set()
+        if around is None:
+            self._thread = threading.get_ident()
+            _handing_over.add(self)
         try:
             dispatch(self, self._batch)
         finally:

@@ -59,6 +59,7 @@ class Reporting:
     ignore_log_types: Any = frozenset({"warning"})
     survives_errors = True
     accepting: Any
+    _fileno: Any
     _ac_hung_up: bool
     _ac_accept_failed = False
 
@@ -151,8 +152,11 @@ class Reporting:
             self.close()
             return
         self._ac_hung_up = True
-        self._ac_state_changed()
-        self.handle_close()
+        try:
+            self.handle_close()
+        finally:
+            if self._fileno is not None:
+                self._ac_state_changed()
 
     def _ac_state_changed(self) -> None:
         raise NotImplementedError

@@ -268,12 +268,6 @@ def the_type_of_the_default_map(modules: Modules) -> object:
     return type(modules.asyncore.socket_map) is dict, isinstance(modules.asyncore.socket_map, dict)
 
 
-def modules_reached_through_the_module(modules: Modules) -> object:
-    """What the old modules happened to import and ours don't need."""
-    names = [(modules.asyncore, "sys"), (modules.asyncore, "time"), (modules.asyncore, "warnings")]
-    return [hasattr(owner, name) for owner, name in [*names, (modules.asynchat, "deque")]]
-
-
 def a_predicate_replaced_late(modules: Modules, on_class: bool = True) -> object:
     """A channel, or its class, gets another readable() after the loop has met it. Is it asked in
     the next turn?
@@ -406,7 +400,6 @@ DIFFERENCES = [
     defect(a_push_in_another_thread, original=[False], wanted=[True]),
     defect(a_wait_without_select, original=True, wanted=pollers.offered()[0] == "select"),
     defect(the_type_of_the_default_map, original=(True, True), wanted=(False, True)),
-    defect(modules_reached_through_the_module, original=[True] * 4, wanted=[False] * 4),
     defect(a_predicate_replaced_late, original=1, wanted=0),
     defect(a_predicate_replaced_late_with_the_switch, original=1, wanted=1),
     defect(a_handler_replaced_on_the_class_late, original=1, wanted=0),

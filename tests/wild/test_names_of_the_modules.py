@@ -3,6 +3,7 @@
 import errno
 import socket
 import sys
+from collections import deque
 from typing import Any
 from unittest import mock
 
@@ -237,3 +238,13 @@ def test_the_modules_are_known_by_their_old_names() -> None:
         assert asyncore.file_dispatcher.__module__ == "asyncore"
     for cls in (asynchat.async_chat, asynchat.simple_producer, asynchat.fifo):
         assert cls.__module__ == "asynchat"
+
+
+@pytest.mark.parametrize("name", ["os", "select", "socket", "sys", "time", "warnings"])
+def test_modules_are_reached_through_asyncore(modules: Modules, name: str) -> None:
+    """Programs that say asyncore.time.sleep(), or asyncore.socket.AF_INET."""
+    assert getattr(modules.asyncore, name) is sys.modules[name]
+
+
+def test_deque_is_reached_through_asynchat(modules: Modules) -> None:
+    assert modules.asynchat.deque is deque
