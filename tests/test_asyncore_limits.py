@@ -85,12 +85,12 @@ def test_a_map_that_is_dropped_leaves_no_descriptor_open(wires: Wires, each_poll
 
     live()
     gc.collect()
-    before = sorted(os.listdir(OPEN))
+    before = set(os.listdir(OPEN))
     for _ in range(20):
         live()
     if make is ChannelMap:  # It and its loop hold each other.
         gc.collect()
-    assert sorted(os.listdir(OPEN)) == before
+    assert set(os.listdir(OPEN)) <= before  # What other tests left may go meanwhile.
 
 
 @needs_proc
@@ -98,11 +98,11 @@ def test_a_plain_map_that_is_stepped_for_ever_opens_nothing_more(wires: Wires, e
     channels: dict[int, Any] = {}
     wires.channel(Noting, channels)
     spin(channels)
-    before = sorted(os.listdir(OPEN))
+    before = set(os.listdir(OPEN))
     spin(channels, turns=50)
     for _ in range(50):
         asyncore.loop(0, True, channels, 1)
-    assert sorted(os.listdir(OPEN)) == before
+    assert set(os.listdir(OPEN)) <= before  # What other tests left may go meanwhile.
 
 
 def test_a_plain_map_keeps_its_poller_from_step_to_step(wires: Wires) -> None:

@@ -5,6 +5,7 @@ calls their handlers until the map is empty.
 """
 
 import errno
+import itertools
 import os
 import select
 import socket
@@ -217,10 +218,10 @@ def loop(
     """
     channels = socket_map if map is None else map
     turn = poll2 if use_poll and hasattr(select, "poll") else poll
-    while (count is None or count > 0) and (channels or loop_of(channels).busy):
+    for _ in itertools.repeat(None) if count is None else itertools.repeat(None, count):
+        if not channels and not loop_of(channels).busy:
+            return
         turn(timeout, channels)
-        if count is not None:
-            count -= 1
 
 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:

@@ -42,6 +42,7 @@ _DEAF_FOR: Final = 1.0
 _all_loops: "WeakSet[Loop]" = WeakSet()
 #: Loops with timers or calls pending, which must outlive the last channel of their map.
 _pinned: "set[Loop]" = set()
+_NOTHING: Final[Batch] = []
 #: Loops in the middle of a batch.
 _handing_over: "set[Loop]" = set()
 
@@ -80,7 +81,7 @@ class Loop:
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
         self._waiting = False
-        self._batch: Batch = []
+        self._batch: Batch = _NOTHING
         self._thread = 0
         self._pinned = self._makes_do = False
         self._lock = threading.RLock()
@@ -270,20 +271,26 @@ class Loop:
 
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
         find = self.map.get
-        outer, self._batch = self._batch, [(fd, flags, find(fd)) for fd, flags in ready]
-        around, self.stale = self.stale, set()
-        if around is None:
-            self._thread = threading.get_ident()
-            _handing_over.add(self)
+        batch = [(fd, flags, find(fd)) for fd, flags in ready]
+        if self.stale is not None:
+            self._hand_over_inside(batch, dispatch, self.stale)
+            return
+        self._batch, self.stale, self._thread = batch, set(), threading.get_ident()
+        _handing_over.add(self)
         try:
-            dispatch(self, self._batch)
+            dispatch(self, batch)
         finally:
-            self._batch = outer
-            if around is None:
-                _handing_over.discard(self)
-            else:  # A handler runs the loop, in the middle of its own batch.
-                around |= self.stale
-            self.stale = around
+            self._batch, self.stale = _NOTHING, None  # The channels are the map's again.
+            _handing_over.discard(self)
+
+    def _hand_over_inside(self, batch: Batch, dispatch: Dispatch, around: set[int]) -> None:
+        """The same where a handler runs the loop, in the middle of its own batch."""
+        outer, self._batch, self.stale = self._batch, batch, set()
+        try:
+            dispatch(self, batch)
+        finally:
+            around |= self.stale
+            self._batch, self.stale = outer, around
 
     def _flush_handlers(self) -> None:
         """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from antiphon.pollers.base import check_interest, milliseconds
+from antiphon.pollers.base import LONGEST_WAIT, check_interest
 
 __all__ = ["EpollPoller"]
 
@@ -91,15 +91,22 @@ class EpollPoller:
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
+        if self._refused or self._suspects or (timeout is not None and not 0 <= timeout < LONGEST_WAIT):
+            return self._wait_and_see(timeout)
+        # The interpreter rounds up to whole milliseconds, the unit of epoll_wait(2).
+        return self._epoll.poll(timeout, BATCH)
+
+    def _wait_and_see(self, timeout: float | None) -> list[tuple[int, int]]:
+        """The same for odd timeouts, and with descriptors that epoll refuses or may report wrongly."""
         refused = self._poll.poll(0) if self._refused else []
         if refused:
             timeout = 0
-        elif timeout is not None and timeout:
-            timeout = milliseconds(timeout) / 1000
+        elif timeout is not None:
+            timeout = max(0, min(timeout, LONGEST_WAIT))
         ready = self._epoll.poll(timeout, BATCH)
         if self._suspects and not self._suspects.isdisjoint(fd for fd, _ in ready):
             ready = self._without_ghosts(ready)
-        return refused + ready if refused else ready
+        return refused + ready
 
     def _without_ghosts(self, ready: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of `ready` that are true; if one is not, make the kernel's table anew."""
