@@ -43,7 +43,7 @@ def make_fifo(path: Path) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A directory `root` with files, beside a `secret` that no request may reach."""
-    root = tmp_path / "root"
+    root = tmp_path / "site"
     (root / "folder" / "inner").mkdir(parents=True)
     (root / "file.bin").write_bytes(CONTENT)
     (root / "empty").write_bytes(b"")
@@ -120,8 +120,8 @@ def test_a_path_finds_its_file(directory: Directory, path: str, content: bytes) 
         "/folder/../../secret",
         "/folder/../file.bin",
         "/folder/./inner/",
-        "/../root-secret",
-        "/../root/file.bin",
+        "/../site-secret",
+        "/../site/file.bin",
         "/..\\secret",
         "/%5c..%5csecret",
         "/folder%2finner%2findex.html",
@@ -156,16 +156,16 @@ def test_nul_is_a_bad_request(directory: Directory) -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["..", "%2e%2e", ".", "", "folder", "inner", "%2f", "%5c", "root", "secret"]))
+    st.lists(st.sampled_from(["..", "%2e%2e", ".", "", "folder", "inner", "%2f", "%5c", "site", "secret"]))
 )
 def test_no_combination_of_segments_leaves_the_directory(
     tmp_path_factory: pytest.TempPathFactory, segments: list[str]
 ) -> None:
     outer = Path(tmp_path_factory.getbasetemp()) / "outer"
-    (outer / "root" / "folder" / "inner").mkdir(parents=True, exist_ok=True)
+    (outer / "site" / "folder" / "inner").mkdir(parents=True, exist_ok=True)
     (outer / "secret").write_text("secret")
-    found = Directory(outer / "root").locate(path_segments("/" + "/".join(segments)) or [""])
-    assert found is None or Path(found).is_relative_to(os.path.realpath(outer / "root"))
+    found = Directory(outer / "site").locate(path_segments("/" + "/".join(segments)) or [""])
+    assert found is None or Path(found).is_relative_to(os.path.realpath(outer / "site"))
 
 
 @posix
