@@ -42,7 +42,7 @@ def make_fifo(path: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory `root` with files, beside a `secret` that no request may reach."""
+    """A directory with files, beside a `secret` that no request may reach."""
     root = tmp_path / "site"
     (root / "folder" / "inner").mkdir(parents=True)
     (root / "file.bin").write_bytes(CONTENT)
@@ -56,7 +56,7 @@ def root(tmp_path: Path) -> Path:
     (root / ".well-known" / "security.txt").write_text("known")
     (root / "folder" / "inner" / "index.html").write_text("<p>index</p>")
     (tmp_path / "secret").write_text("secret")
-    (tmp_path / "root-secret").write_text("secret")
+    (tmp_path / "site-secret").write_text("secret")
     return root
 
 
