@@ -359,3 +359,18 @@ def test_a_file_has_no_pending_error_but_may_be_urgent(wires: Wires, pipe: list[
         channel.handle_expt = lambda: channel.events.append("expt")
         channel.handle_expt_event()
         assert channel.events == ["expt"]
+
+
+def test_a_class_with_an_attribute_of_its_own_for_a_state_is_connected_by_its_socket(wires: Wires) -> None:
+    class Shadowing(Noting):
+        connected = False  # An ordinary one, which the channel's state is read from and written to.
+
+    channels: dict[int, Any] = {}
+    near, far = wires.pair()
+    channel = Shadowing(near, channels)
+    assert channel.connected
+    far.send(b"x")
+    spin(channels)
+    assert channel.events[:1] == ["read"]
+    channel.close()
+    assert not channel.connected

@@ -269,6 +269,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         self.set_socket(sock, map)
         self._ac_connected = self._ac_established = True  # The loop asks what it waits for after this.
         if not self.connected:  # The class has an attribute of its own.
+            self._ac_established = False
             self.connected = True
         try:
             self.addr = sock.getpeername()

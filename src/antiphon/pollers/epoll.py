@@ -99,11 +99,8 @@ class EpollPoller:
     def _wait_and_see(self, timeout: float | None) -> list[tuple[int, int]]:
         """The same for odd timeouts, and with descriptors that epoll refuses or may report wrongly."""
         refused = self._poll.poll(0) if self._refused else []
-        if refused:
-            timeout = 0
-        elif timeout is not None:
-            timeout = max(0, min(timeout, LONGEST_WAIT))
-        ready = self._epoll.poll(timeout, BATCH)
+        limit = None if timeout is None else max(0.0, min(timeout, LONGEST_WAIT))
+        ready = self._epoll.poll(0.0 if refused else limit, BATCH)
         if self._suspects and not self._suspects.isdisjoint(fd for fd, _ in ready):
             ready = self._without_ghosts(ready)
         return refused + ready
