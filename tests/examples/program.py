@@ -62,6 +62,11 @@ class Client:
         self.sock.close()
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs, which have SIGINT ignored (POSIX, 2.11)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*command: str) -> Iterator[Program]:
     """Python with these arguments, once it has printed where it listens; killed in the end."""
@@ -72,6 +77,7 @@ def running(*command: str) -> Iterator[Program]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 (nothing here has threads)
     )
     with process:
         try:
