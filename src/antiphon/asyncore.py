@@ -137,9 +137,8 @@ def _dispatch(turning: Loop, batch: Batch) -> None:
 
 
 def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
-    if (
-        flags & INVALID
-    ):  # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
+    if flags & INVALID:
+        # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
         lost(channel)
         flags = 0
     reads = turning.waits_for(fd) & READ

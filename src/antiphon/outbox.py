@@ -157,11 +157,9 @@ class Outbox(deque[Any]):
                     raise
                 super().appendleft(_Failed(failure.__cause__))  # What it gave before leaves first.
                 break
-            if (
-                not self or self[0] is not producer
-            ):  # It has closed the channel, or put something before itself.
-                if not self:
-                    return b""
+            if not self:  # It has closed the channel.
+                return b""
+            if self[0] is not producer:  # It has put something before itself.
                 super().appendleft(chunk)
                 break
             if not chunk:

@@ -75,7 +75,8 @@ class Outgoing(dispatcher):
 
     def _ac_hears_again(self) -> bool:
         """Whether the mark at which to close was taken off the queue again, by a way that doesn't tell."""
-        if self.closing or None in (*(self._ac_outbox or ()), *(self._ac_foreign_fifo or ())):
+        waiting = (*(self._ac_outbox or ()), *(self._ac_foreign_fifo or ()))
+        if self.closing or any(item is None for item in waiting):
             return False
         self._ac_deaf = False
         return True
@@ -91,8 +92,8 @@ class Outgoing(dispatcher):
     def _ac_give_back(self) -> None:
         """Move what the system didn't take back to a queue that is not ours."""
         outbox, foreign = self._ac_outbox, self._ac_foreign_fifo
-        waiting = [*(outbox or ()), *foreign]
         if outbox:
+            waiting = [*outbox, *foreign]
             while len(foreign):
                 del foreign[0]
             _clear(outbox)
