@@ -43,8 +43,10 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         channel._ac_data = channel._ac_batch = channel._ac_outbox = channel._ac_foreign_fifo = None
         channel._ac_position = channel._ac_held = 0
         channel._ac_counting = None
+        if not hasattr(cls, "terminator"):
+            channel.terminator = None
         channel._ac_read_size = FIRST
-        channel._ac_deaf = channel._ac_writes = channel._ac_owes = False
+        channel._ac_deaf = channel._ac_writes = channel._ac_owes = channel._ac_left = False
         return channel
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:

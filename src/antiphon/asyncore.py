@@ -125,11 +125,11 @@ def readwrite(obj: Any, flags: int) -> None:
 def _dispatch(turning: Loop, batch: Batch) -> None:
     """Deal with a batch in the way of select(2): trouble is for the next read or write to find."""
     find, stale = turning.map.get, turning.stale
-    for fd, flags, channel in batch:
-        if channel is None:
-            turning.stray(fd)
-        elif find(fd) is not channel or (stale and fd in stale):
+    for fd, flags in batch:
+        if stale and fd in stale:
             continue
+        if (channel := find(fd)) is None:
+            turning.stray(fd)
         elif flags == READ:
             read(channel)
         else:
@@ -158,11 +158,11 @@ def _dispatch_flags(turning: Loop, batch: Batch) -> None:
     Together with data it isn't: what has arrived is read first, and its end after it.
     """
     find, stale = turning.map.get, turning.stale
-    for fd, flags, channel in batch:
-        if channel is None:
-            turning.stray(fd)
-        elif find(fd) is not channel or (stale and fd in stale):
+    for fd, flags in batch:
+        if stale and fd in stale:
             continue
+        if (channel := find(fd)) is None:
+            turning.stray(fd)
         elif flags == READ:
             readwrite(channel, READ)
         else:
@@ -179,17 +179,13 @@ def poll(timeout: float | None = 0.0, map: Any = None) -> None:
         map: descriptor -> channel; `socket_map` if None. With nothing in it, returns at once.
     """
     channels = socket_map if map is None else map
-    turning = loop_of(channels)
-    if channels or turning.busy:
-        turning.turn(timeout, _dispatch)
+    (channels.loop if type(channels) is ChannelMap else loop_of(channels)).turn(timeout, _dispatch)
 
 
 def poll2(timeout: float | None = 0.0, map: Any = None) -> None:
     """As `poll`, but calls `readwrite` with the bits of poll(2), as `loop(use_poll=True)` does."""
     channels = socket_map if map is None else map
-    turning = loop_of(channels)
-    if channels or turning.busy:
-        turning.turn(timeout, _dispatch_flags)
+    (channels.loop if type(channels) is ChannelMap else loop_of(channels)).turn(timeout, _dispatch_flags)
 
 
 poll3 = poll2

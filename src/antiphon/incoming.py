@@ -37,7 +37,7 @@ class Incoming(Outgoing):
     coalesce_pushes = os.environ.get("ANTIPHON_COALESCE_PUSHES", "1") != "0"
     use_encoding: Any = 0
     encoding = "latin-1"
-    terminator: Any = None
+    terminator: Any
     incoming: list[bytes]
 
     _ac_data: bytes | None
@@ -49,6 +49,8 @@ class Incoming(Outgoing):
     _ac_counting: tuple[int, int] | None
     #: Whether found_terminator() is still to be called for what collect_incoming_data() has or had.
     _ac_owes: bool
+    #: Whether there is anything of the other state: of the read before, or of one that is being handed over.
+    _ac_left: bool
     _ac_deaf: bool
 
     # -- what the program says -----------------------------------------------------------------------
@@ -103,6 +105,7 @@ class Incoming(Outgoing):
         self._ac_batch = None
         self._ac_held = self._ac_position = 0
         self._ac_data = self._ac_as_received(data) or None
+        self._ac_left = self._ac_data is not None or self._ac_counting is not None
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Called with a piece of a message. Must be overridden.
@@ -179,12 +182,31 @@ class Incoming(Outgoing):
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
     def _ac_feed(self, received: bytes) -> None:
-        """Hand over what was received. One function of this length, since it runs for every message."""
-        if self._ac_data is not None or self._ac_counting is not None or self._ac_owes:
+        """Hand over what was received."""
+        if self._ac_left or self._ac_owes:
             self._ac_catch_up(received)
         else:
-            self._ac_data = received
-            self._ac_position = 0
+            terminator = self.get_terminator()
+            if (  # A single message, as most reads of a dialogue are, needs no position.
+                type(terminator) is bytes
+                and received.endswith(terminator)
+                and received.find(terminator) == (end := len(received) - len(terminator)) > 0
+            ):
+                self._ac_owes = True
+                self.collect_incoming_data(received[:end])
+                if self._ac_owes:  # Not closed, nor has a loop inside of the callback told already.
+                    self._ac_owes = False
+                    self.found_terminator()
+                if not self._ac_left:  # Nobody has put anything into ac_in_buffer.
+                    return
+            else:
+                self._ac_data = received
+                self._ac_position = 0
+                self._ac_left = True
+        self._ac_deliver()
+
+    def _ac_deliver(self) -> None:
+        """Hand over `_ac_data`. One function of this length, since it runs for every message."""
         if self._ac_held:
             self._ac_resume()
         last, window = None, _FIRST_WINDOW
@@ -192,7 +214,7 @@ class Incoming(Outgoing):
             position = self._ac_position
             if position >= len(data):
                 self._ac_data = None
-                return
+                break
             terminator = self.get_terminator()
             if type(terminator) is not bytes or not terminator:
                 terminator = self._ac_as_terminator(terminator)
@@ -213,10 +235,11 @@ class Incoming(Outgoing):
             if end > position:
                 self._ac_owes = True
                 self.collect_incoming_data(data[position:end])
-                if not self._ac_owes:  # Closed, or a loop inside of the callback has told already.
+                if not self._ac_owes:
                     continue
                 self._ac_owes = False
             self.found_terminator()
+        self._ac_left = self._ac_held > 0
 
     def _ac_catch_up(self, data: bytes) -> None:
         """Put `data` behind what was not handed over because a callback raised, or now runs the loop."""
@@ -225,6 +248,7 @@ class Incoming(Outgoing):
             self._ac_batch = None
         self._ac_data = data
         self._ac_position = 0
+        self._ac_left = True
         if self._ac_counting is not None:
             self._ac_count(*self._ac_counting)
         if self._ac_owes:
@@ -326,6 +350,7 @@ class Incoming(Outgoing):
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._ac_deaf = True
         self._ac_owes = False
+        self._ac_left = False
         self._ac_data = self._ac_batch = self._ac_counting = None
         self._ac_position = self._ac_held = 0
 

@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from typing import Any, Final, TypeAlias
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from antiphon import pollers
 from antiphon.failures import ESCAPING, contain
@@ -29,8 +29,8 @@ __all__ = ["Batch", "Dispatch", "Loop"]
 _log = logging.getLogger("antiphon")
 
 
-#: (descriptor, ready bits, the channel that had the descriptor when the kernel was asked)
-Batch: TypeAlias = list[tuple[int, int, Any]]
+#: (descriptor, ready bits)
+Batch: TypeAlias = Iterable[tuple[int, int]]
 Dispatch: TypeAlias = Callable[["Loop", Batch], None]
 
 #: Made ready at import: when it is needed, no file can be opened.
@@ -42,7 +42,7 @@ _DEAF_FOR: Final = 1.0
 _all_loops: "WeakSet[Loop]" = WeakSet()
 #: Loops with timers or calls pending, which must outlive the last channel of their map.
 _pinned: "set[Loop]" = set()
-_NOTHING: Final[Batch] = []
+_NOTHING: Final[list[tuple[int, int]]] = []
 #: Loops in the middle of a batch.
 _handing_over: "set[Loop]" = set()
 
@@ -74,16 +74,17 @@ class Loop:
         #: Whether the map itself reports what joins and leaves.
         self.is_told = tells
         self._mirror = None if tells else Mirror()
-        self._timers = Timers(now)
+        self._timers = Timers(now, started=WeakMethod(self._pin))
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dirty: set[int] = set(channels) if tells else set()
         self._polled: set[int] = set()
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
         self._waiting = False
-        self._batch: Batch = _NOTHING
-        self._thread = 0
+        self._batch = _NOTHING
         self._pinned = self._makes_do = False
+        #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
+        self._more_to_do = True
         self._lock = threading.RLock()
         self._asked: tuple[int, int] | None = None
         _all_loops.add(self)
@@ -211,7 +212,7 @@ class Loop:
         return timer
 
     def _pin(self) -> None:
-        self._pinned = True
+        self._pinned = self._more_to_do = True
         _pinned.add(self)
 
     def _unpin(self) -> None:
@@ -237,68 +238,95 @@ class Loop:
             dispatch: called with the loop and what is ready.
         """
         lock = self._lock
-        if not lock.acquire(blocking=False) and not _acquire(lock, timeout):
+        if not lock.acquire(False) and not _acquire(lock, timeout):
             return
         try:
-            if _handing_over:
-                self._flush_handlers()
-            if self._calls:
-                self._run_calls()
-            if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
-                self._unpin()
+            if (self._more_to_do or _handing_over or not self.map) and not self._begin():
                 return
-            poller = self._poller or self._open()
-            if self._mirror is not None:
-                self._read_map_again(self._mirror, poller)
-            if self._polled:
-                self._ask_polled()
             self._waiting = True
             try:
-                if self._dirty:
-                    self._update_dirty()
-                hurried = self._dirty or self._pinned or self._timers.active or self._makes_do
-                ready = poller.wait(self._patience(timeout) if hurried else timeout)
+                if self._dirty or self._more_to_do:
+                    timeout = self._prepare(timeout)
+                ready = (self._poller or self._open()).wait(timeout)
             finally:
                 self._waiting = False
             if ready:
                 self._hand_over(ready, dispatch)
-            if self._pinned or self._timers.active:  # A timer that has called may be reset.
-                self._run_due()
-            if self._makes_do:
-                self._release()
+            if self._more_to_do:
+                self._finish()
         finally:
             lock.release()
 
+    def _begin(self) -> bool:
+        """Do what comes before the wait; whether there is anything to wait for."""
+        if _handing_over:
+            self._flush_handlers()
+        if self._calls:
+            self._run_calls()
+        if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
+            self._unpin()
+            return False
+        poller = self._poller or self._open()
+        if self._mirror is not None:
+            self._read_map_again(self._mirror, poller)
+        if self._polled:
+            self._ask_polled()
+        return True
+
+    def _prepare(self, timeout: float | None) -> float | None:
+        """Tell the poller what has changed; how long to wait."""
+        if self._dirty:
+            self._update_dirty()
+        return self._patience(timeout)
+
+    def _finish(self) -> None:
+        """Do what comes after the wait, and note what the next turn has to do besides waiting."""
+        if self._pinned:
+            self._run_due()
+        if self._makes_do:
+            self._release()
+        self._more_to_do = False  # First: another thread may be making more at this moment.
+        if self._pinned or self._polled or self._mirror is not None or self._poller is None:
+            self._more_to_do = True
+
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
-        find = self.map.get
-        batch = [(fd, flags, find(fd)) for fd, flags in ready]
         if self.stale is not None:
-            self._hand_over_inside(batch, dispatch, self.stale)
+            self._hand_over_inside(ready, dispatch, self.stale)
             return
-        self._batch, self.stale, self._thread = batch, set(), threading.get_ident()
+        self._batch, self.stale = ready, set()
         _handing_over.add(self)
         try:
-            dispatch(self, batch)
+            dispatch(self, ready if self._mirror is None else self._unchanged(ready))
         finally:
             self._batch, self.stale = _NOTHING, None  # The channels are the map's again.
             _handing_over.discard(self)
 
-    def _hand_over_inside(self, batch: Batch, dispatch: Dispatch, around: set[int]) -> None:
+    def _hand_over_inside(
+        self, ready: list[tuple[int, int]], dispatch: Dispatch, around: set[int]
+    ) -> None:
         """The same where a handler runs the loop, in the middle of its own batch."""
-        outer, self._batch, self.stale = self._batch, batch, set()
+        outer, self._batch, self.stale = self._batch, ready, set()
         try:
-            dispatch(self, batch)
+            dispatch(self, ready if self._mirror is None else self._unchanged(ready))
         finally:
             around |= self.stale
             self._batch, self.stale = outer, around
 
+    def _unchanged(self, ready: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Leave out what a handler has put another channel in the place of: such a map doesn't tell."""
+        find = self.map.get
+        for (fd, flags), channel in zip(ready, [find(fd) for fd, _ in ready], strict=True):
+            if find(fd) is channel:
+                yield fd, flags
+
     def _flush_handlers(self) -> None:
         """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""
-        me = threading.get_ident()
         for loop in tuple(_handing_over):
-            for _, _, channel in loop._batch if loop._thread == me else ():
-                if getattr(channel, "_ac_cork", 0) == DELIVERING:
-                    channel._ac_flush()
+            if loop._lock._is_owned():  # type: ignore[attr-defined] # as threading.Condition asks it
+                for fd, _ in loop._batch:
+                    channel = loop.map.get(fd)
+                    if getattr(channel, "_ac_cork", 0) == DELIVERING:
+                        channel._ac_flush()
 
     def stray(self, fd: int) -> None:
         """An event for a descriptor that is no channel's: a wakeup, or one that the map lost silently."""
@@ -342,6 +370,7 @@ class Loop:
             self._wakeup.close()
         self._poller = self._wakeup = None
         self._makes_do = False
+        self._more_to_do = True
         self._start_over()
 
     def _patience(self, timeout: float | None) -> float | None:
@@ -371,13 +400,16 @@ class Loop:
                 self._adopt(fd, channel)
 
     def _adopt(self, fd: int, channel: Any) -> None:
-        if getattr(channel, "_ac_loop", self) is not self:
-            channel._ac_loop = self
         traits = traits_of(type(channel))
-        if not traits.tracked or channel._ac_untracked:
+        if traits.tracked and not channel._ac_untracked:
+            channel._ac_loop = self  # It may have come into the map by other ways than add_channel.
+            if self._polled:
+                self._polled.discard(fd)
+        else:
+            if getattr(channel, "_ac_loop", self) is not self:
+                channel._ac_loop = self
             self._polled.add(fd)
-        elif self._polled:
-            self._polled.discard(fd)
+            self._more_to_do = True
         self._watch(fd, channel, traits)
 
     def _ask_polled(self) -> None:

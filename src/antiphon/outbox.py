@@ -110,8 +110,6 @@ class Outbox(deque[Any]):
             offered.
         """
         take = self.popleft
-        if len(self) == 1:
-            return take() if type(self[0]) is bytes else None
         pieces = [take() for _ in range(len(self))]
         if set(map(type, pieces)) == {bytes} and sum(map(len, pieces)) <= LARGEST_PIECE:
             return b"".join(pieces)

@@ -19,7 +19,8 @@ _BYTES_PER_EVENT: Final = 262_144
 
 #: For our own changes, of which the channel need not be told.
 _append: Final = deque.append
-_clear: Final = deque.clear
+_appendleft: Final = deque.appendleft
+_popleft: Final = deque.popleft
 
 
 class Outgoing(dispatcher):
@@ -92,11 +93,13 @@ class Outgoing(dispatcher):
     def _ac_give_back(self) -> None:
         """Move what the system didn't take back to a queue that is not ours."""
         outbox, foreign = self._ac_outbox, self._ac_foreign_fifo
+        self._ac_outbox = None
         if outbox:
             waiting = [*outbox, *foreign]
             while len(foreign):
                 del foreign[0]
-            _clear(outbox)
+            outbox.changed = None
+            outbox.clear()
             foreign.extend(waiting)
 
     def push(self, data: Any) -> None:
@@ -117,7 +120,7 @@ class Outgoing(dispatcher):
         if not data:
             return
         outbox = self._ac_outbox
-        if outbox is None or self._ac_foreign_fifo is not None:
+        if outbox is None:
             self._ac_enqueue(data)
             return
         _append(outbox, data)
@@ -178,32 +181,60 @@ class Outgoing(dispatcher):
 
     def initiate_send(self) -> None:
         """Send as much of the queue as the system takes now, within the bounds of one event."""
-        if self._ac_foreign_fifo is not None and self._ac_cork != SENDING:
-            self._ac_take_over()
-        outbox, cork = self._ac_outbox, self._ac_cork
-        if not outbox or cork == SENDING:  # A producer may push.
-            if self._ac_writes and not outbox:
-                self._ac_note_output()
+        outbox = self._ac_outbox
+        if (
+            not outbox
+            or self._ac_cork
+            or self._ac_writes
+            or not self._ac_established
+            or self.ac_out_buffer_size is not ADAPTIVE
+        ):
+            self._ac_send_queue()
             return
+        # Nothing has waited. Most often there is one push.
+        pushed = _popleft(outbox)
+        if outbox or type(pushed) is not bytes:
+            _appendleft(outbox, pushed)
+            pushed = outbox.take_pushed()
+            if pushed is None:
+                self._ac_send_queue()
+                return
+        sent = 0
         self._ac_cork = SENDING
         try:
-            if self._ac_established or self.connected:
-                fresh = None if self._ac_writes else outbox.take_pushed()
-                if fresh is None or self.ac_out_buffer_size is not ADAPTIVE:
-                    self._ac_send_pieces(outbox, fresh)
-                elif self._ac_send_piece(outbox, fresh) and outbox:
-                    self._ac_send_pieces(outbox, None)
+            sent = self.send(pushed) or 0
+        except OSError as error:
+            self._ac_send_failed(error)
         finally:
-            self._ac_cork = cork
-            if self._ac_foreign_fifo is not None:
-                self._ac_give_back()
+            self._ac_cork = 0
+            if sent != len(pushed):
+                self._ac_put_back(outbox, pushed, sent)
+                self._ac_note_output()
+        if outbox and sent == len(pushed):  # An overridden send() has pushed.
+            self._ac_send_queue()
+
+    def _ac_send_queue(self) -> None:
+        """Send as `initiate_send`, the way that takes everything into account."""
+        cork = self._ac_cork
+        if cork == SENDING:  # A producer may push.
+            return
+        if self._ac_foreign_fifo is not None:
+            self._ac_take_over()
+        outbox = self._ac_outbox
+        if outbox:
+            self._ac_cork = SENDING
+            try:
+                if self._ac_established or self.connected:
+                    self._ac_send_pieces(outbox)
+            finally:
+                self._ac_cork = cork
+                if self._ac_foreign_fifo is not None:
+                    self._ac_give_back()
         if self._ac_outbox or self._ac_writes:
             self._ac_note_output()
 
-    def _ac_send_pieces(self, outbox: Outbox, fresh: bytes | None) -> None:
-        """Send piece by piece, the way that takes everything into account."""
-        if fresh is not None:
-            outbox.put_back(fresh, 0)
+    def _ac_send_pieces(self, outbox: Outbox) -> None:
+        """Send piece by piece."""
         size = self.ac_out_buffer_size
         limit = None if size is ADAPTIVE else int(size)
         budget = _BYTES_PER_EVENT
@@ -228,15 +259,21 @@ class Outgoing(dispatcher):
         sent = 0
         try:
             sent = self.send(piece) or 0
-        except BlockingIOError:
-            pass
         except OSError as error:
-            if not is_would_block(error):
-                self.handle_error()
+            self._ac_send_failed(error)
         finally:
-            if sent != len(piece) and self._ac_outbox is outbox:
-                outbox.put_back(piece, sent)
+            if sent != len(piece):
+                self._ac_put_back(outbox, piece, sent)
         return sent == len(piece)
+
+    def _ac_put_back(self, outbox: Outbox, piece: Any, sent: int) -> None:
+        if self._ac_outbox is outbox:
+            outbox.put_back(piece, sent)
+
+    def _ac_send_failed(self, error: OSError) -> None:
+        """Deal with what a subclass's `send` raised; what it didn't send waits."""
+        if not isinstance(error, BlockingIOError) and not is_would_block(error):
+            self.handle_error()
 
     def _ac_producer_failed(self, error: BaseException | None) -> None:
         """Report what a producer raised, and close: the peer would mistake what follows."""

@@ -117,9 +117,17 @@ class Timers:
         active: how many timers are active, as `len` says too.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """Count delays from what the clock `now` shows."""
+    def __init__(
+        self, now: Callable[[], float], *, started: Callable[[], Callable[[], object] | None] | None = None
+    ) -> None:
+        """Count delays from what the clock `now` shows.
+
+        Args:
+            now: the clock.
+            started: a weak reference to what is called whenever a timer becomes active.
+        """
         self.now = now
+        self._started = started
         # (deadline, number, timer).  No two timers have the same number, so that no timer is compared.
         self._heap: list[tuple[float, int, Timer]] = []
         self._ready: deque[Timer] = deque()
@@ -231,6 +239,8 @@ class Timers:
             self.active += 1
             if timer._group is not None:
                 timer._group.add(timer)
+            if self._started is not None and (tell := self._started()) is not None:
+                tell()
         # A later deadline is looked at when the old place comes to the top.
         if timer._queued is None or when < timer._queued:
             self._push(timer)

@@ -48,7 +48,7 @@ HANGUP: Final = 16
 INVALID: Final = 32
 
 #: Seconds that one wait lasts at most.  The kernel takes an int of milliseconds, 24.8 days; this is 23.1.
-LONGEST_WAIT: Final = 2_000_000
+LONGEST_WAIT: Final = 2_000_000.0
 
 
 class Poller(Protocol):

@@ -91,7 +91,7 @@ class EpollPoller:
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
-        if self._refused or self._suspects or (timeout is not None and not 0 <= timeout < LONGEST_WAIT):
+        if self._refused or self._suspects or (timeout is not None and not 0.0 <= timeout < LONGEST_WAIT):
             return self._wait_and_see(timeout)
         # The interpreter rounds up to whole milliseconds, the unit of epoll_wait(2).
         return self._epoll.poll(timeout, BATCH)
