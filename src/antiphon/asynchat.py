@@ -5,7 +5,7 @@ yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
 from collections import deque  # noqa: F401 (programs reach it through this module)
-from typing import Any, Self
+from typing import Any
 
 from antiphon import asyncore
 from antiphon.framing import prefix_at_end
@@ -37,17 +37,15 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         encoding: the encoding of those.
     """
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        """Make the state that every channel has; see `Endpoint.__new__`."""
-        channel = super().__new__(cls, *arguments, **named)
-        channel._ac_data = channel._ac_batch = channel._ac_outbox = channel._ac_foreign_fifo = None
-        channel._ac_position = channel._ac_held = 0
-        channel._ac_counting = None
-        if not hasattr(cls, "terminator"):
-            channel.terminator = None
-        channel._ac_read_size = FIRST
-        channel._ac_deaf = channel._ac_writes = channel._ac_owes = channel._ac_left = False
-        return channel
+    def _ac_prepare(self) -> None:
+        asyncore.dispatcher._ac_prepare(self)
+        self._ac_data = self._ac_batch = self._ac_outbox = self._ac_foreign_fifo = None
+        self._ac_position = self._ac_held = 0
+        self._ac_counting = None
+        self._ac_read_size = FIRST
+        self._ac_deaf = self._ac_writes = self._ac_owes = self._ac_left = False
+        if not hasattr(type(self), "terminator"):
+            self.terminator = None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.incoming = []
@@ -71,7 +69,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         if self._ac_cork == DELIVERING:
             self._ac_flush()
         self._ac_stop_delivering()
-        super()._ac_close()
+        asyncore.dispatcher._ac_close(self)
         self._ac_discard_output()
 
 

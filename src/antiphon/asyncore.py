@@ -64,6 +64,10 @@ _strerror = strerror
 #: The map of every channel that was given no other.  Programs read it, change it, and replace it.
 socket_map: Any = ChannelMap()
 
+#: Twice for every connection, and much cheaper called by name than through `map[fd] = channel`.
+_join: Final = ChannelMap.__setitem__
+_leave: Final = ChannelMap.__delitem__
+
 
 # -- one event of one channel ------------------------------------------------------------------------------
 
@@ -285,8 +289,12 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
     def add_channel(self, map: Any = None) -> None:
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
+        if type(channels) is ChannelMap:
+            _join(channels, self._fileno, self)
+            self._ac_loop = channels.loop
+            return
         channels[self._fileno] = self
-        self._ac_loop = joined = channels.loop if type(channels) is ChannelMap else loop_of(channels)
+        self._ac_loop = joined = loop_of(channels)
         if not joined.is_told:
             joined.added(self._fileno)
 
@@ -295,7 +303,10 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         fd, left = self._fileno, self._ac_loop
         channels = self._map if map is None else map
         if channels.get(fd) is self:
-            del channels[fd]
+            if type(channels) is ChannelMap:
+                _leave(channels, fd)
+            else:
+                del channels[fd]
         if left is not None and fd is not None and not left.is_told:
             left.left(fd, self)
         self._fileno = self._ac_loop = None
@@ -366,7 +377,10 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         While another thread is in a turn of the channel's loop, that thread does it, at once after what it
         is doing.
         """
-        self._ac_do(self._ac_close)
+        if self._ac_loop is None:
+            self._ac_close()
+        else:
+            self._ac_loop.do(self._ac_close)
 
     def _ac_close(self) -> None:
         self.closing = True

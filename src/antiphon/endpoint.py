@@ -66,11 +66,14 @@ class Endpoint(Reporting):
         """
         make = super().__new__
         channel = make(cls) if make is object.__new__ else make(cls, *arguments, **named)
-        channel._fileno = channel._ac_socket = None
-        channel._ac_connected = channel._ac_connecting = channel._ac_accepting = False
-        channel._ac_established = channel._ac_hung_up = False
-        channel._ac_cork = 0
+        channel._ac_prepare()
         return channel
+
+    def _ac_prepare(self) -> None:
+        self._fileno = self._ac_socket = None
+        self._ac_connected = self._ac_connecting = self._ac_accepting = False
+        self._ac_established = self._ac_hung_up = False
+        self._ac_cork = 0
 
     def __repr__(self) -> str:
         words = [f"{type(self).__module__}.{type(self).__qualname__}"]
@@ -177,7 +180,7 @@ class Endpoint(Reporting):
         """Called by the loop when the socket can be read from; calls the handler for what that means."""
         if self._ac_established:
             self.handle_read()
-        elif self.accepting:
+        elif self._ac_accepting or self.accepting:
             self.handle_accept()
         elif self.connected or not self.connecting or self._ac_connect():
             self.handle_read()

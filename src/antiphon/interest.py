@@ -6,8 +6,9 @@ instance with predicates of its own is *polled*: it is asked once in every turn 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import MethodType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from antiphon.pollers.base import READ, URGENT, WRITE
@@ -75,7 +76,8 @@ def unhandled(function: _Function) -> _Function:
     return function
 
 
-class Traits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Traits:
     """What the class of a channel tells about all of its instances.
 
     Attributes:
@@ -101,11 +103,15 @@ _latest: tuple[type, Traits | None] = (object, None)
 def traits_of(cls: type) -> Traits:
     """The traits of a class, found out once and again if its predicates were replaced."""
     global _latest  # noqa: PLW0603 (one slot of memory)
-    traits = _latest[1] if _latest[0] is cls else _traits.get(cls)
+    latest, traits = _latest
+    if latest is not cls:
+        traits = _traits.get(cls)
     readable, writable = getattr(cls, "readable", None), getattr(cls, "writable", None)
     if traits is None or traits.readable is not readable or traits.writable is not writable:
         _traits[cls] = traits = _find_out(cls, readable, writable)
-    _latest = cls, traits
+        latest = None
+    if latest is not cls:
+        _latest = cls, traits
     return traits
 
 
@@ -150,10 +156,10 @@ def interest_of(channel: Any, traits: Traits) -> int:
 
 
 def tracked_interest(channel: Any, traits: Traits) -> int:
-    """The same for a channel whose predicates and states are our own."""
+    """The same for a channel whose predicates and states are our own: each `readable` of ours says True."""
     if channel._ac_paused:
         return 0
-    interest = traits.read if traits.readable(channel) and not channel._ac_hung_up else 0
+    interest = 0 if channel._ac_hung_up else traits.read
     if (
         traits.writable(channel)
         and not channel._ac_accepting

@@ -65,19 +65,16 @@ class Backlog:
                 self._batch = 1
                 return
             self._exhausted = False
-            self._hand_over(accepted, *pair)
-            if channel._fileno is None or not channel.accepting:
+            try:
+                accepted(*pair)
+            except ESCAPING:
+                raise
+            except Exception:
+                self._abandon(pair[0])
+                channel.handle_error()
+            if channel._fileno is None or not (channel._ac_accepting or channel.accepting):
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
-
-    def _hand_over(self, accepted: Callable[..., None], connection: Any, address: Any) -> None:
-        try:
-            accepted(connection, address)
-        except ESCAPING:
-            raise
-        except Exception:
-            self._abandon(connection)
-            self._channel.handle_error()
 
     def _abandon(self, connection: Any) -> None:
         """Close a connection that nobody took over, with the half-made channel it may have got."""

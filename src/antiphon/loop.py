@@ -85,7 +85,7 @@ class Loop:
         self._pinned = self._makes_do = False
         #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
         self._more_to_do = True
-        self._lock = threading.RLock()
+        self._lock: Any = threading.RLock()
         self._asked: tuple[int, int] | None = None
         _all_loops.add(self)
 
@@ -113,7 +113,12 @@ class Loop:
         self._dirty.discard(fd)
         if self._polled:
             self._polled.discard(fd)
-        self._forget(fd)
+        if self.stale is not None:
+            self.stale.add(fd)
+        if self._mirror is not None:
+            self._mirror.forget(fd)
+        if self._poller is not None:
+            self._poller.forget(fd)
 
     def left(self, fd: int, channel: Any) -> None:
         """`channel` has given up `fd`, which may mean another one by now."""
@@ -137,14 +142,6 @@ class Loop:
         """Whether `fd` still is what it was for `channel` when the batch began that is being dealt with."""
         return self.map.get(fd) is channel and not (self.stale and fd in self.stale)
 
-    def _forget(self, fd: int) -> None:
-        if self.stale is not None:
-            self.stale.add(fd)
-        if self._mirror is not None:
-            self._mirror.forget(fd)
-        if self._poller is not None:
-            self._poller.forget(fd)
-
     # -- other threads -------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -162,7 +159,10 @@ class Loop:
 
     def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""
-        if not self._lock.acquire(blocking=False):
+        if self._lock._is_owned():
+            callback(*arguments)
+            return
+        if not self._lock.acquire(False):
             self.call_soon_threadsafe(callback, *arguments)
             return
         try:
@@ -277,7 +277,7 @@ class Loop:
         """Tell the poller what has changed; how long to wait."""
         if self._dirty:
             self._update_dirty()
-        return self._patience(timeout)
+        return self._patience(timeout) if self._dirty or self._more_to_do else timeout
 
     def _finish(self) -> None:
         """Do what comes after the wait, and note what the next turn has to do besides waiting."""
@@ -322,7 +322,7 @@ class Loop:
     def _flush_handlers(self) -> None:
         """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""
         for loop in tuple(_handing_over):
-            if loop._lock._is_owned():  # type: ignore[attr-defined] # as threading.Condition asks it
+            if loop._lock._is_owned():
                 for fd, _ in loop._batch:
                     channel = loop.map.get(fd)
                     if getattr(channel, "_ac_cork", 0) == DELIVERING:
@@ -333,7 +333,7 @@ class Loop:
         if self._wakeup is not None and fd == self._wakeup.fileno():
             self._wakeup.drain()
         else:
-            self._forget(fd)
+            self.removed(fd)
 
     def _open(self) -> Poller:
         try:
@@ -393,24 +393,12 @@ class Loop:
                 self._polled.discard(fd)
 
     def _update_dirty(self) -> None:
-        for fd in tuple(self._dirty):
-            self._dirty.discard(fd)
-            channel = self.map.get(fd)
+        dirty, find = self._dirty, self.map.get
+        for fd in tuple(dirty):
+            dirty.discard(fd)
+            channel = find(fd)
             if channel is not None:
-                self._adopt(fd, channel)
-
-    def _adopt(self, fd: int, channel: Any) -> None:
-        traits = traits_of(type(channel))
-        if traits.tracked and not channel._ac_untracked:
-            channel._ac_loop = self  # It may have come into the map by other ways than add_channel.
-            if self._polled:
-                self._polled.discard(fd)
-        else:
-            if getattr(channel, "_ac_loop", self) is not self:
-                channel._ac_loop = self
-            self._polled.add(fd)
-            self._more_to_do = True
-        self._watch(fd, channel, traits)
+                self._watch(fd, channel)
 
     def _ask_polled(self) -> None:
         for fd in tuple(self._polled):
@@ -418,12 +406,16 @@ class Loop:
             if channel is None:
                 self._polled.discard(fd)
             elif fd not in self._dirty:
-                self._watch(fd, channel, traits_of(type(channel)))
+                self._watch(fd, channel)
 
-    def _watch(self, fd: int, channel: Any, traits: Traits) -> None:
+    def _watch(self, fd: int, channel: Any) -> None:
         """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
         try:
+            traits = traits_of(type(channel))
             if traits.tracked and not channel._ac_untracked:
+                channel._ac_loop = self  # It may have come into the map by other ways than add_channel.
+                if self._polled:
+                    self._polled.discard(fd)
                 interest = tracked_interest(channel, traits)
             else:
                 interest = self._ask(fd, channel, traits)
@@ -439,9 +431,20 @@ class Loop:
         except Exception:
             contain(channel)
             if self.map.get(fd) is channel:
-                self._forget(fd)
+                self._unwatch(fd)
+
+    def _unwatch(self, fd: int) -> None:
+        """Have nothing of `fd` reported, until it is watched again."""
+        if self.stale is not None:
+            self.stale.add(fd)
+        if self._poller is not None:
+            self._poller.forget(fd)
 
     def _ask(self, fd: int, channel: Any, traits: Traits) -> int:
+        if getattr(channel, "_ac_loop", self) is not self:
+            channel._ac_loop = self
+        self._polled.add(fd)
+        self._more_to_do = True
         self._asked = fd, threading.get_ident()
         try:
             return interest_of(channel, traits)

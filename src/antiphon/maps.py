@@ -1,7 +1,7 @@
 """Maps of channels that tell their loop what joins and leaves, and the loop of any map."""
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from antiphon.loop import Loop
@@ -9,6 +9,10 @@ from antiphon.loop import Loop
 __all__ = ["ChannelMap", "loop_of"]
 
 _MISSING: Any = object()
+
+#: Each of these runs for every connection: super() has them looked up for each.
+_set: Final = dict.__setitem__
+_delete: Final = dict.__delitem__
 
 
 class ChannelMap(dict[int, Any]):
@@ -20,11 +24,11 @@ class ChannelMap(dict[int, Any]):
         self.loop = Loop(self, tells=True)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
-        super().__setitem__(fd, channel)
+        _set(self, fd, channel)
         self.loop.added(fd)
 
     def __delitem__(self, fd: int) -> None:
-        super().__delitem__(fd)
+        _delete(self, fd)
         self.loop.removed(fd)
 
     def __copy__(self) -> dict[int, Any]:

@@ -19,6 +19,7 @@ _BYTES_PER_EVENT: Final = 262_144
 
 #: For our own changes, of which the channel need not be told.
 _append: Final = deque.append
+_make_outbox: Final = Outbox.__new__
 _appendleft: Final = deque.appendleft
 _popleft: Final = deque.popleft
 
@@ -60,7 +61,7 @@ class Outgoing(dispatcher):
     def _ac_own_outbox(self) -> Outbox:
         outbox = self._ac_outbox
         if outbox is None:
-            self._ac_outbox = outbox = Outbox()
+            self._ac_outbox = outbox = _make_outbox(Outbox)  # What __init__ sets is set here.
             outbox.changed = self._ac_queue_changed
             outbox.encoding = self.encoding if self.use_encoding else None
         return outbox
@@ -173,7 +174,11 @@ class Outgoing(dispatcher):
     @noticed
     def writable(self) -> bool:
         """Whether something waits to be sent, or the connection to be made."""
-        return bool(self._ac_outbox) or not self.connected or bool(self._ac_foreign_fifo)
+        return (
+            bool(self._ac_outbox)
+            or not (self._ac_established or self.connected)
+            or bool(self._ac_foreign_fifo)
+        )
 
     def handle_write(self) -> None:
         """Send more of what waits."""
@@ -309,4 +314,5 @@ class Outgoing(dispatcher):
         self._ac_writes = False
         if outbox is not None:
             outbox.changed = None
-            outbox.discard()
+            if outbox:
+                outbox.discard()

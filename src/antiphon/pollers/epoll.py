@@ -40,36 +40,42 @@ class EpollPoller:
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
-        if self._interest.get(fd) == interest or self._refused.get(fd) == interest:
+        known = self._interest.get(fd)
+        if known == interest or (self._refused and self._refused.get(fd) == interest):
             return
         check_interest(interest)
         try:
-            self._tell(fd, interest)
-        except PermissionError:
-            self._interest.pop(fd, None)
-            self._poll.register(fd, interest)
-            self._refused[fd] = interest
-        except (OSError, ValueError):
-            self._interest.pop(fd, None)
-            self._forget_refused(fd)
-            raise
+            if known is None:
+                self._epoll.register(fd, interest)
+            else:
+                self._epoll.modify(fd, interest)
+        except (OSError, ValueError) as error:
+            self._watch_anyway(fd, interest, error)
         else:
             self._interest[fd] = interest
             if self._refused:
                 self._forget_refused(fd)
 
-    def _tell(self, fd: int, interest: int) -> None:
-        if fd in self._interest:
-            try:
+    def _watch_anyway(self, fd: int, interest: int, error: OSError | ValueError) -> None:
+        """Watch what the kernel's table has and our notes don't, or the other way round."""
+        self._interest.pop(fd, None)
+        try:
+            if isinstance(error, FileExistsError):  # Forgotten while it was something else, and put back (dup2).
                 self._epoll.modify(fd, interest)
-            except FileNotFoundError:  # Closed, and the number is in use again.
+            elif isinstance(error, FileNotFoundError):  # Closed, and the number is in use again.
                 self._suspects.add(fd)
                 self._epoll.register(fd, interest)
+            else:
+                raise error
+        except PermissionError:
+            self._poll.register(fd, interest)
+            self._refused[fd] = interest
+        except (OSError, ValueError):
+            self._forget_refused(fd)
+            raise
         else:
-            try:
-                self._epoll.register(fd, interest)
-            except FileExistsError:  # Forgotten while it was something else, and put back (dup2).
-                self._epoll.modify(fd, interest)
+            self._interest[fd] = interest
+            self._forget_refused(fd)
 
     def interest(self, fd: int) -> int:
         """What `fd` is watched for; 0 when it is not."""
