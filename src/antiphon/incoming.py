@@ -46,7 +46,7 @@ class Incoming(Outgoing):
     _ac_held: int
     _ac_delimiter = b""
     _ac_read_size: int
-    _ac_counting: tuple[int, int] | None
+    _ac_counting: tuple[int, int] | None = None
     #: Whether found_terminator() is still to be called for what collect_incoming_data() has or had.
     _ac_owes: bool
     #: Whether there is anything of the other state: of the read before, or of one that is being handed over.
@@ -350,9 +350,10 @@ class Incoming(Outgoing):
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._ac_deaf = True
         self._ac_owes = False
-        self._ac_left = False
-        self._ac_data = self._ac_batch = self._ac_counting = None
-        self._ac_position = self._ac_held = 0
+        if self._ac_left:
+            self._ac_left = False
+            self._ac_data = self._ac_batch = self._ac_counting = None
+            self._ac_held = 0
 
 
 def _position_in(batch: Batch) -> int:

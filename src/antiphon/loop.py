@@ -275,9 +275,13 @@ class Loop:
 
     def _prepare(self, timeout: float | None) -> float | None:
         """Tell the poller what has changed; how long to wait."""
-        if self._dirty:
-            self._update_dirty()
-        return self._patience(timeout) if self._dirty or self._more_to_do else timeout
+        dirty, find = self._dirty, self.map.get
+        for fd in tuple(dirty):
+            dirty.discard(fd)
+            channel = find(fd)
+            if channel is not None:
+                self._watch(fd, channel)
+        return self._patience(timeout) if dirty or self._more_to_do else timeout
 
     def _finish(self) -> None:
         """Do what comes after the wait, and note what the next turn has to do besides waiting."""
@@ -391,14 +395,6 @@ class Loop:
             else:
                 self._dirty.discard(fd)
                 self._polled.discard(fd)
-
-    def _update_dirty(self) -> None:
-        dirty, find = self._dirty, self.map.get
-        for fd in tuple(dirty):
-            dirty.discard(fd)
-            channel = find(fd)
-            if channel is not None:
-                self._watch(fd, channel)
 
     def _ask_polled(self) -> None:
         for fd in tuple(self._polled):

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 __all__ = [
     "ERROR",
+    "EVERYTHING",
     "HANGUP",
     "INVALID",
     "LONGEST_WAIT",
@@ -40,6 +41,8 @@ READ: Final = 1
 URGENT: Final = 2
 #: There is room for more output, or a connection attempt has ended.  POLLOUT.
 WRITE: Final = 4
+#: All that can be asked for.
+EVERYTHING: Final = READ | URGENT | WRITE
 #: Something failed; for a socket, `SO_ERROR` says what.  POLLERR.
 ERROR: Final = 8
 #: The other side is gone.  POLLHUP.
@@ -102,7 +105,7 @@ class Poller(Protocol):
 
 def check_interest(interest: int) -> None:
     """Raise ValueError unless `interest` is made of `READ`, `URGENT` and `WRITE`, and not empty."""
-    if not 0 < interest <= READ | URGENT | WRITE:
+    if not 0 < interest <= EVERYTHING:
         raise ValueError(
             f"interest must be READ (1), URGENT (2), WRITE (4) or a sum of them, not {interest!r}; "
             "a descriptor that nothing is wanted of is forgotten"

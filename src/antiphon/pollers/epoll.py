@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from antiphon.pollers.base import LONGEST_WAIT, check_interest
+from antiphon.pollers.base import EVERYTHING, LONGEST_WAIT, check_interest
 
 __all__ = ["EpollPoller"]
 
@@ -43,7 +43,8 @@ class EpollPoller:
         known = self._interest.get(fd)
         if known == interest or (self._refused and self._refused.get(fd) == interest):
             return
-        check_interest(interest)
+        if not 0 < interest <= EVERYTHING:
+            check_interest(interest)
         try:
             if known is None:
                 self._epoll.register(fd, interest)
