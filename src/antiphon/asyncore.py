@@ -21,6 +21,7 @@ from antiphon.errors import WouldBlock
 from antiphon.events import TROUBLE, failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
 from antiphon.interest import noticed
+from antiphon.listener import peer_of
 from antiphon.loop import Batch, Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import DELIVERING, Outbox
@@ -271,7 +272,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             self._ac_established = False
             self.connected = True
         try:
-            self.addr = sock.getpeername()
+            self.addr = peer_of(sock)
         except OSError as error:
             # ENOTCONN: not yet connected, or no longer. EINVAL: likewise, on macOS.
             if error.errno not in (errno.ENOTCONN, errno.EINVAL):

@@ -41,6 +41,20 @@ LARGEST_BATCH: Final = 64
 PAUSE: Final = 1.0
 
 
+#: The connection that is being handed over, and the address that accept(2) gave: getpeername(2) need not.
+_latest: tuple[Any, Any] = (None, None)
+
+
+def peer_of(connection: Any) -> Any:
+    """The address of the other side.
+
+    Raises:
+        OSError: there is none (ENOTCONN).
+    """
+    accepted, address = _latest
+    return address if accepted is connection else connection.getpeername()
+
+
 class Backlog:
     """How one listening channel takes connections.
 
@@ -58,6 +72,7 @@ class Backlog:
 
     def take(self, accepted: Callable[..., None]) -> None:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
+        global _latest  # noqa: PLW0603 (one slot of memory)
         channel = self._channel
         for _ in range(self._batch):
             pair = channel.accept()
@@ -65,6 +80,7 @@ class Backlog:
                 self._batch = 1
                 return
             self._exhausted = False
+            _latest = pair
             try:
                 accepted(*pair)
             except ESCAPING:
@@ -72,6 +88,8 @@ class Backlog:
             except Exception:
                 self._abandon(pair[0])
                 channel.handle_error()
+            finally:
+                _latest = None, None
             if channel._fileno is None or not (channel._ac_accepting or channel.accepting):
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
