@@ -129,11 +129,11 @@ def readwrite(obj: Any, flags: int) -> None:
 
 def _dispatch(turning: Loop, batch: Batch) -> None:
     """Deal with a batch in the way of select(2): trouble is for the next read or write to find."""
-    find, stale = turning.map.get, turning.stale
+    channels, stale = turning.map, turning.stale
     for fd, flags in batch:
         if stale and fd in stale:
             continue
-        if (channel := find(fd)) is None:
+        if (channel := channels.get(fd)) is None:
             turning.stray(fd)
         elif flags == READ:
             read(channel)
@@ -162,17 +162,17 @@ def _dispatch_flags(turning: Loop, batch: Batch) -> None:
 
     Together with data it isn't: what has arrived is read first, and its end after it.
     """
-    find, stale = turning.map.get, turning.stale
+    channels, stale = turning.map, turning.stale
     for fd, flags in batch:
         if stale and fd in stale:
             continue
-        if (channel := find(fd)) is None:
+        if (channel := channels.get(fd)) is None:
             turning.stray(fd)
         elif flags == READ:
             readwrite(channel, READ)
         else:
             readwrite(channel, flags & ~TROUBLE if flags & READ else flags)
-            if find(fd) is channel:
+            if channels.get(fd) is channel:
                 turning.changed(fd)
 
 
@@ -257,7 +257,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     debug = False
     _map: Any
-    _ac_loop: Loop | None = None
+    _ac_loop: Loop | None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self._map = socket_map if map is None else map
@@ -301,15 +301,16 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     def del_channel(self, map: Any = None) -> None:
         """Leave `map`, or the channel's own. The socket stays open."""
-        fd, left = self._fileno, self._ac_loop
+        fd = self._fileno
         channels = self._map if map is None else map
-        if channels.get(fd) is self:
-            if type(channels) is ChannelMap:
+        if type(channels) is ChannelMap:
+            if channels.get(fd) is self:
                 _leave(channels, fd)
-            else:
+        else:
+            if channels.get(fd) is self:
                 del channels[fd]
-        if left is not None and fd is not None and not left.is_told:
-            left.left(fd, self)
+            if self._ac_loop is not None and fd is not None and not self._ac_loop.is_told:
+                self._ac_loop.left(fd, self)
         self._fileno = self._ac_loop = None
 
     def set_socket(self, sock: Any, map: Any = None) -> None:
@@ -378,10 +379,11 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         While another thread is in a turn of the channel's loop, that thread does it, at once after what it
         is doing.
         """
-        if self._ac_loop is None:
+        mine = self._ac_loop
+        if mine is None or mine.in_turn():
             self._ac_close()
         else:
-            self._ac_loop.do(self._ac_close)
+            mine.do(self._ac_close)
 
     def _ac_close(self) -> None:
         self.closing = True

@@ -47,6 +47,7 @@ class Endpoint(Reporting):
 
     _fileno: Any
     _ac_socket: Any
+    _ac_loop: Any
     _ac_cork: int
     _ac_connected: bool
     _ac_connecting: bool
@@ -70,7 +71,7 @@ class Endpoint(Reporting):
         return channel
 
     def _ac_prepare(self) -> None:
-        self._fileno = self._ac_socket = None
+        self._fileno = self._ac_socket = self._ac_loop = None
         self._ac_connected = self._ac_connecting = self._ac_accepting = False
         self._ac_established = self._ac_hung_up = False
         self._ac_cork = 0
@@ -170,9 +171,10 @@ class Endpoint(Reporting):
         return connection, address
 
     def _ac_queue(self) -> Backlog:
-        if self._ac_backlog is None:
-            self._ac_backlog = Backlog(self)
-        return self._ac_backlog
+        backlog = self._ac_backlog
+        if backlog is None:
+            self._ac_backlog = backlog = Backlog(self)
+        return backlog
 
     # -- events --------------------------------------------------------------------------------------
 

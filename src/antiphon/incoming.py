@@ -1,7 +1,7 @@
 r"""The input side of `async_chat`: what arrives is handed over up to each terminator.
 
 State between two callbacks, and between two reads: `_ac_data[_ac_position:]` was received and is not handed
-over; while a run of messages is handed over, `_ac_batch` tells where in the data it has come to instead;
+over; while a run of messages is handed over, `_ac_position` is the `Batch` that tells the position instead;
 `_ac_delimiter[:_ac_held]` was received before that, and may be the first part of a terminator.
 """
 
@@ -41,8 +41,7 @@ class Incoming(Outgoing):
     incoming: list[bytes]
 
     _ac_data: bytes | None
-    _ac_position: int
-    _ac_batch: Batch | None
+    _ac_position: Any
     _ac_held: int
     _ac_delimiter = b""
     _ac_read_size: int
@@ -94,15 +93,14 @@ class Incoming(Outgoing):
     @property
     def ac_in_buffer(self) -> bytes:
         """What was received and is not handed over yet. May be replaced, also in a callback."""
-        if self._ac_batch is not None:
-            self._ac_position = _position_in(self._ac_batch)
         if self._ac_data is None:
             return self._ac_delimiter[: self._ac_held]
+        if type(self._ac_position) is tuple:
+            return self._ac_data[_position_in(self._ac_position) :]
         return self._ac_data[self._ac_position :]
 
     @ac_in_buffer.setter
     def ac_in_buffer(self, data: Any) -> None:
-        self._ac_batch = None
         self._ac_held = self._ac_position = 0
         self._ac_data = self._ac_as_received(data) or None
         self._ac_left = self._ac_data is not None or self._ac_counting is not None
@@ -245,7 +243,6 @@ class Incoming(Outgoing):
         """Put `data` behind what was not handed over because a callback raised, or now runs the loop."""
         if self._ac_data is not None:
             data = self.ac_in_buffer + data
-            self._ac_batch = None
         self._ac_data = data
         self._ac_position = 0
         self._ac_left = True
@@ -263,7 +260,7 @@ class Incoming(Outgoing):
             return False
         iterator = iter(messages)
         batch = terminator, messages, iterator, min(position + window, len(data)) - len(rest)
-        self._ac_batch = batch
+        self._ac_position = batch
         try:
             for message in iterator:
                 if message:
@@ -275,12 +272,11 @@ class Incoming(Outgoing):
                     if self._ac_deaf:
                         break
                 self.found_terminator()
-                if self._ac_batch is not batch or self.get_terminator() is not terminator:
+                if self._ac_position is not batch or self.get_terminator() is not terminator:
                     break
         finally:
-            if self._ac_batch is batch:
+            if self._ac_position is batch:
                 self._ac_position = _position_in(batch)
-                self._ac_batch = None
         return True
 
     def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
@@ -352,8 +348,8 @@ class Incoming(Outgoing):
         self._ac_owes = False
         if self._ac_left:
             self._ac_left = False
-            self._ac_data = self._ac_batch = self._ac_counting = None
-            self._ac_held = 0
+            self._ac_data = self._ac_counting = None
+            self._ac_held = self._ac_position = 0
 
 
 def _position_in(batch: Batch) -> int:

@@ -82,7 +82,8 @@ class Backlog:
             self._exhausted = False
             _latest = pair
             try:
-                accepted(*pair)
+                connection, address = pair
+                accepted(connection, address)
             except ESCAPING:
                 raise
             except Exception:

@@ -157,11 +157,13 @@ class Loop:
         self._pin()
         self.wake()
 
+    def in_turn(self) -> bool:
+        """Whether this thread is in a turn of this loop."""
+        owned: bool = self._lock._is_owned()  # As threading.Condition asks an RLock.
+        return owned
+
     def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""
-        if self._lock._is_owned():
-            callback(*arguments)
-            return
         if not self._lock.acquire(False):
             self.call_soon_threadsafe(callback, *arguments)
             return
@@ -275,10 +277,10 @@ class Loop:
 
     def _prepare(self, timeout: float | None) -> float | None:
         """Tell the poller what has changed; how long to wait."""
-        dirty, find = self._dirty, self.map.get
+        dirty, channels = self._dirty, self.map
         for fd in tuple(dirty):
             dirty.discard(fd)
-            channel = find(fd)
+            channel = channels.get(fd)
             if channel is not None:
                 self._watch(fd, channel)
         return self._patience(timeout) if dirty or self._more_to_do else timeout
@@ -326,7 +328,7 @@ class Loop:
     def _flush_handlers(self) -> None:
         """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""
         for loop in tuple(_handing_over):
-            if loop._lock._is_owned():
+            if loop.in_turn():
                 for fd, _ in loop._batch:
                     channel = loop.map.get(fd)
                     if getattr(channel, "_ac_cork", 0) == DELIVERING:

@@ -18,6 +18,8 @@ _delete: Final = dict.__delitem__
 class ChannelMap(dict[int, Any]):
     """A dict of descriptor -> channel that reports its changes, so that its loop need not look for them."""
 
+    __slots__ = ("__weakref__", "loop")
+
     def __init__(self, *others: Any, **named: Any) -> None:
         super().__init__(*others, **named)
         #: The loop that waits for the channels of this map.

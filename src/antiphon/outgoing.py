@@ -122,8 +122,10 @@ class Outgoing(dispatcher):
             return
         outbox = self._ac_outbox
         if outbox is None:
-            self._ac_enqueue(data)
-            return
+            if self._ac_foreign_fifo is not None:
+                self._ac_enqueue(data)
+                return
+            outbox = self._ac_own_outbox()
         _append(outbox, data)
         if not self._ac_cork:
             self._ac_do(self._ac_flush)

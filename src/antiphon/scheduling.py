@@ -54,7 +54,8 @@ class Scheduling:
 
     def _ac_do(self, callback: Callable[[], Any]) -> None:
         """Call it now if this thread may, else have the thread that is in the loop do it."""
-        if self._ac_loop is None:
+        mine = self._ac_loop
+        if mine is None:
             callback()
         else:
-            self._ac_loop.do(callback)
+            mine.do(callback)
