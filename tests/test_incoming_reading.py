@@ -38,16 +38,37 @@ def test_the_default_size_is_the_one_of_the_documentation() -> None:
     assert sizes_asked(Chat(ScriptedSocket()), 1) == [4096]
 
 
-def test_full_reads_double_the_default_size_up_to_256_kib() -> None:
-    asked = sizes_asked(Chat(ScriptedSocket()), *[10**6] * 9)
-    assert asked == [4096, 8192, 16384, 32768, 65536, 131072, 262144, 262144, 262144]
+def test_full_reads_double_the_default_size_up_to_64_kib() -> None:
+    asked = sizes_asked(Chat(ScriptedSocket()), *[10**6] * 7)
+    assert asked == [4096, 8192, 16384, 32768, 65536, 65536, 65536]
 
 
 def test_quiet_channels_fall_back_to_the_default_size() -> None:
     channel = Chat(ScriptedSocket())
-    sizes_asked(channel, *[10**6] * 7)
-    asked = sizes_asked(channel, *[1] * 9)
-    assert asked == [262144, 131072, 65536, 32768, 16384, 8192, 4096, 4096, 4096]
+    sizes_asked(channel, *[10**6] * 5)
+    asked = sizes_asked(channel, *[1] * 7)
+    assert asked == [65536, 32768, 16384, 8192, 4096, 4096, 4096]
+
+
+def test_of_a_long_message_as_much_is_asked_for_as_is_missing() -> None:
+    channel = Chat(ScriptedSocket(), terminator=100_000)
+    assert sizes_asked(channel, 10**6, 10**6, 10**6) == [65536, 34464, 4096]
+
+
+def test_what_is_missing_of_a_long_message_is_asked_for_also_after_little_came() -> None:
+    channel = Chat(ScriptedSocket(), terminator=50_000)
+    assert sizes_asked(channel, 10, 10, 10**6, 10**6) == [50_000, 49_990, 49_980, 4096]
+
+
+def test_of_a_short_message_it_is_not_asked_for_less_than_usual() -> None:
+    channel = Chat(ScriptedSocket(), terminator=100)
+    assert sizes_asked(channel, 10, 10) == [4096, 4096]
+
+
+def test_a_size_that_was_set_is_asked_for_whatever_is_missing() -> None:
+    channel = Chat(ScriptedSocket(), terminator=100_000)
+    channel.ac_in_buffer_size = 1000
+    assert sizes_asked(channel, 10**6, 10**6) == [1000, 1000]
 
 
 def test_channels_grow_each_by_itself() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import loop_support
 from antiphon import asyncore
-from antiphon.loop import Loop, _pinned
+from antiphon.calls import _pinned
+from antiphon.loop import Loop
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
 from antiphon.testing import FakeClock, SilentPoller

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from antiphon.asynchat import async_chat
-from antiphon.sizes import LARGEST
+from antiphon.outbox import LARGEST_PIECE
 from chat_support import Chat, Chunks, Patient, ScriptedSocket, connected, received, transferred, turn
 
 
@@ -86,7 +86,7 @@ def test_many_pushes_are_offered_in_pieces_of_a_bounded_size() -> None:
     channel.connected = True
     while channel.writable():
         channel.handle_write()
-    assert max(len(data) for data in channel.sock.offered) <= LARGEST + 1000
+    assert max(len(data) for data in channel.sock.offered) <= LARGEST_PIECE + 1000
     assert wire(channel) == b"x" * 1_000_000
 
 

@@ -13,7 +13,7 @@ from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
-from antiphon.sizes import ADAPTIVE, FIRST, adapted
+from antiphon.sizes import ADAPTIVE, FIRST, LARGEST, SIZED, adapted
 
 __all__ = ["Incoming"]
 
@@ -67,6 +67,8 @@ class Incoming(Outgoing):
         """
         if type(term) is not bytes:
             term = self._ac_as_terminator(term)
+            if isinstance(term, int) and term >= SIZED:
+                self._ac_read_size = min(term, LARGEST)
         if term != self.terminator or type(term) is not bytes:  # The same object tells that nothing changed.
             self.terminator = term
 
@@ -197,6 +199,9 @@ class Incoming(Outgoing):
                     self.found_terminator()
                 if not self._ac_left:  # Nobody has put anything into ac_in_buffer.
                     return
+            elif type(terminator) is int and terminator > len(received):
+                self._ac_left = True
+                self._ac_collect_counted(received, terminator, ends=False)
             else:
                 self._ac_data = received
                 self._ac_position = 0
@@ -331,7 +336,7 @@ class Incoming(Outgoing):
             self.collect_incoming_data(part)
         finally:
             if self._ac_counting is not None:
-                self._ac_count(*self._ac_counting)
+                self._ac_count(missing, len(part))
         if ends and self._ac_owes:
             self._ac_owes = False
             self.found_terminator()
@@ -340,7 +345,11 @@ class Incoming(Outgoing):
         """Count down what was handed over: after the callback, or as soon as the callback runs the loop."""
         self._ac_counting = None
         if self.terminator == missing:  # Unless the callback has set another.
-            self.terminator = missing - size
+            self.terminator = left = missing - size
+            if left >= SIZED:
+                self._ac_read_size = min(left, LARGEST)
+            elif not left and missing >= SIZED:
+                self._ac_read_size = FIRST
 
     def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""

@@ -103,14 +103,13 @@ _latest: tuple[type, Traits | None] = (object, None)
 def traits_of(cls: type) -> Traits:
     """The traits of a class, found out once and again if its predicates were replaced."""
     global _latest  # noqa: PLW0603 (one slot of memory)
-    latest, traits = _latest
-    if latest is not cls:
-        traits = _traits.get(cls)
+    known = _latest[0] is cls
+    traits = _latest[1] if known else _traits.get(cls)
     readable, writable = getattr(cls, "readable", None), getattr(cls, "writable", None)
     if traits is None or traits.readable is not readable or traits.writable is not writable:
         _traits[cls] = traits = _find_out(cls, readable, writable)
-        latest = None
-    if latest is not cls:
+        known = False
+    if not known:
         _latest = cls, traits
     return traits
 

@@ -10,18 +10,17 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from typing import Any, Final, TypeAlias
-from weakref import WeakMethod, WeakSet
+from weakref import WeakSet
 
 from antiphon import pollers
+from antiphon.calls import Calls
 from antiphon.failures import ESCAPING, contain
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.outbox import DELIVERING
 from antiphon.pollers.base import READ, Poller
-from antiphon.timers import Timer, Timers, seconds
 from antiphon.wakeup import Wakeup
 
 __all__ = ["Batch", "Dispatch", "Loop"]
@@ -40,14 +39,12 @@ _make_without_descriptor: Final = pollers.maker("poll" if "poll" in pollers.offe
 _DEAF_FOR: Final = 1.0
 
 _all_loops: "WeakSet[Loop]" = WeakSet()
-#: Loops with timers or calls pending, which must outlive the last channel of their map.
-_pinned: "set[Loop]" = set()
 _NOTHING: Final[list[tuple[int, int]]] = []
 #: Loops in the middle of a batch.
 _handing_over: "set[Loop]" = set()
 
 
-class Loop:
+class Loop(Calls):
     """Waits for the channels of one map.
 
     Args:
@@ -66,26 +63,20 @@ class Loop:
         make_poller: Callable[[], Poller] = pollers.make,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(now)
         self.map = channels
-        self.now = now
         self._make_poller = make_poller
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
         #: Whether the map itself reports what joins and leaves.
         self.is_told = tells
         self._mirror = None if tells else Mirror()
-        self._timers = Timers(now, started=WeakMethod(self._pin))
-        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._dirty: set[int] = set(channels) if tells else set()
         self._polled: set[int] = set()
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
-        self._waiting = False
         self._batch = _NOTHING
-        self._pinned = self._makes_do = False
-        #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
-        self._more_to_do = True
-        self._lock: Any = threading.RLock()
+        self._makes_do = False
         self._asked: tuple[int, int] | None = None
         _all_loops.add(self)
 
@@ -148,85 +139,6 @@ class Loop:
         """End the present wait, if there is one.  Safe in any thread and in a signal handler."""
         if self._wakeup is not None:
             self._wakeup.wake()
-
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
-        """Have the loop's thread call `callback(*arguments)` in its next turn, and wake it for that."""
-        if not callable(callback):
-            raise TypeError(f"wanted a callable, found {callback!r}")
-        self._calls.append((callback, arguments))
-        self._pin()
-        self.wake()
-
-    def in_turn(self) -> bool:
-        """Whether this thread is in a turn of this loop."""
-        owned: bool = self._lock._is_owned()  # As threading.Condition asks an RLock.
-        return owned
-
-    def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
-        """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""
-        if not self._lock.acquire(False):
-            self.call_soon_threadsafe(callback, *arguments)
-            return
-        try:
-            callback(*arguments)
-        finally:
-            self._lock.release()
-
-    # -- timers --------------------------------------------------------------------------------------
-
-    def call_later(
-        self, delay: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
-    ) -> Timer:
-        """Call `callback(*arguments)` once, `delay` seconds from now.
-
-        Args:
-            delay: seconds, 0 or more.
-            callback: runs in the loop's thread; what it raises is logged.
-            arguments: for the callback.
-            group: a set that holds the timer as long as it is pending.
-        """
-        when = self.now() + seconds("delay", delay, least=0)
-        return self._timer(when, callback, arguments, delay=delay, group=group)
-
-    def call_at(
-        self, when: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
-    ) -> Timer:
-        """Call `callback(*arguments)` once, when the loop's clock (`now`, monotonic) shows `when`."""
-        return self._timer(when, callback, arguments, group=group)
-
-    def call_every(
-        self, interval: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
-    ) -> Timer:
-        """Call `callback(*arguments)` every `interval` seconds (more than 0), first after one interval."""
-        when = self.now() + seconds("interval", interval, above=0)
-        return self._timer(when, callback, arguments, interval=interval, group=group)
-
-    def _timer(
-        self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any
-    ) -> Timer:
-        timer = self._timers.prepare(when, callback, arguments, **how)
-        if how.get("group") is not None:  # Also while it waits to be started by the loop's thread.
-            how["group"].add(timer)
-        self._pin()
-        self.do(self._timers.start, timer)
-        if self._waiting:
-            self.wake()
-        return timer
-
-    def _pin(self) -> None:
-        self._pinned = self._more_to_do = True
-        _pinned.add(self)
-
-    def _unpin(self) -> None:
-        self._pinned = False
-        _pinned.discard(self)
-        if self.busy:  # Another thread was faster.
-            self._pin()
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is something to do even without a channel: a timer or another thread's call."""
-        return bool(self._calls) or self._timers.active > 0
 
     # -- the turn ------------------------------------------------------------------------------------
 
@@ -307,9 +219,7 @@ class Loop:
             self._batch, self.stale = _NOTHING, None  # The channels are the map's again.
             _handing_over.discard(self)
 
-    def _hand_over_inside(
-        self, ready: list[tuple[int, int]], dispatch: Dispatch, around: set[int]
-    ) -> None:
+    def _hand_over_inside(self, ready: list[tuple[int, int]], dispatch: Dispatch, around: set[int]) -> None:
         """The same where a handler runs the loop, in the middle of its own batch."""
         outer, self._batch, self.stale = self._batch, ready, set()
         try:
@@ -330,7 +240,7 @@ class Loop:
         for loop in tuple(_handing_over):
             if loop.in_turn():
                 for fd, _ in loop._batch:
-                    channel = loop.map.get(fd)
+                    channel: Any = loop.map.get(fd)
                     if getattr(channel, "_ac_cork", 0) == DELIVERING:
                         channel._ac_flush()
 
@@ -448,32 +358,6 @@ class Loop:
             return interest_of(channel, traits)
         finally:
             self._asked = None
-
-    def _run_due(self) -> None:
-        """Run what is due and what was asked from other threads, as far as there is any."""
-        for timer in self._timers.due(self.now()):
-            self._guarded(timer.callback, timer.arguments)
-        self._run_calls()
-        if not self.busy:
-            self._unpin()
-
-    def _run_calls(self) -> None:
-        calls = self._calls
-        for _ in range(len(calls)):
-            if calls:  # A call that runs the loop itself has taken the others.
-                self._guarded(*calls.popleft())
-
-    def _guarded(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        try:
-            callback(*arguments)
-        except ESCAPING:
-            raise
-        except Exception:
-            owner = getattr(callback, "__self__", None)
-            if hasattr(owner, "handle_error"):
-                contain(owner)
-            else:
-                _log.exception("a callback failed: %r", callback)
 
     # -- end and fork --------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from antiphon.asyncore import dispatcher
 from antiphon.errors import is_would_block
 from antiphon.failures import ESCAPING
 from antiphon.interest import noticed
-from antiphon.outbox import DELIVERING, FLUSHING, SENDING, CloseMark, Outbox, ProducerFailed
-from antiphon.sizes import ADAPTIVE, LARGEST
+from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
+from antiphon.sizes import ADAPTIVE
 
 __all__ = ["Outgoing"]
 
@@ -256,7 +256,7 @@ class Outgoing(dispatcher):
                 return
             if piece is None or not self._ac_send_piece(outbox, piece) or not self.connected:
                 return
-            size = min(2 * size, LARGEST)
+            size = min(2 * size, LARGEST_PIECE)
             budget -= len(piece)
             if budget <= 0:
                 return

@@ -2,11 +2,15 @@
 
 from typing import Final
 
-__all__ = ["ADAPTIVE", "FIRST", "LARGEST", "adapted"]
+__all__ = ["ADAPTIVE", "FIRST", "LARGEST", "SIZED", "adapted"]
 
-#: Bytes: where an adaptive size starts, and the most that it grows to.
+#: Bytes: where an adaptive size starts, and the most that it grows to.  malloc(3) takes larger blocks than
+#: twice that from the kernel anew each time, and 256 KiB at once cost more in page faults than they save.
 FIRST: Final = 4096
-LARGEST: Final = 262_144
+LARGEST: Final = 65_536
+#: Bytes: when at least so many are missing of a length, just those are asked for. To copy what came too much
+#: off the end costs more than another system call.
+SIZED: Final = 16_384
 
 
 #: The value of a buffer size that nobody has set. An object of its own, told by identity: 4096 written

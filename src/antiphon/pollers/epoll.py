@@ -61,7 +61,7 @@ class EpollPoller:
         """Watch what the kernel's table has and our notes don't, or the other way round."""
         self._interest.pop(fd, None)
         try:
-            if isinstance(error, FileExistsError):  # Forgotten while it was something else, and put back (dup2).
+            if isinstance(error, FileExistsError):  # Forgotten as something else, and put back (dup2).
                 self._epoll.modify(fd, interest)
             elif isinstance(error, FileNotFoundError):  # Closed, and the number is in use again.
                 self._suspects.add(fd)

@@ -1,0 +1,150 @@
+"""What a loop is to do besides waiting: timers, and what other threads ask for."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakMethod
+
+from antiphon.failures import ESCAPING, contain
+from antiphon.timers import Timer, Timers, seconds
+
+__all__ = ["Calls"]
+
+_log = logging.getLogger("antiphon")
+
+#: Those with timers or calls pending, which must outlive the last channel of their map.
+_pinned: "set[Calls]" = set()
+
+
+class Calls:
+    """The timers and calls of one loop.
+
+    Args:
+        now: the clock of the timers, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
+        self._timers = Timers(now, started=WeakMethod(self._pin))
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._pinned = False
+        #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
+        self._more_to_do = True
+        self._waiting = False
+        self._lock: Any = threading.RLock()
+
+    def wake(self) -> None:
+        """End the present wait, if there is one.  Safe in any thread and in a signal handler."""
+        raise NotImplementedError
+
+    # -- other threads -------------------------------------------------------------------------------
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Have the loop's thread call `callback(*arguments)` in its next turn, and wake it for that."""
+        if not callable(callback):
+            raise TypeError(f"wanted a callable, found {callback!r}")
+        self._calls.append((callback, arguments))
+        self._pin()
+        self.wake()
+
+    def in_turn(self) -> bool:
+        """Whether this thread is in a turn of this loop."""
+        owned: bool = self._lock._is_owned()  # As threading.Condition asks an RLock.
+        return owned
+
+    def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""
+        if not self._lock.acquire(False):
+            self.call_soon_threadsafe(callback, *arguments)
+            return
+        try:
+            callback(*arguments)
+        finally:
+            self._lock.release()
+
+    # -- timers --------------------------------------------------------------------------------------
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` once, `delay` seconds from now.
+
+        Args:
+            delay: seconds, 0 or more.
+            callback: runs in the loop's thread; what it raises is logged.
+            arguments: for the callback.
+            group: a set that holds the timer as long as it is pending.
+        """
+        when = self.now() + seconds("delay", delay, least=0)
+        return self._timer(when, callback, arguments, delay=delay, group=group)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` once, when the loop's clock (`now`, monotonic) shows `when`."""
+        return self._timer(when, callback, arguments, group=group)
+
+    def call_every(
+        self, interval: float, callback: Callable[..., Any], *arguments: Any, group: set[Timer] | None = None
+    ) -> Timer:
+        """Call `callback(*arguments)` every `interval` seconds (more than 0), first after one interval."""
+        when = self.now() + seconds("interval", interval, above=0)
+        return self._timer(when, callback, arguments, interval=interval, group=group)
+
+    def _timer(
+        self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any
+    ) -> Timer:
+        timer = self._timers.prepare(when, callback, arguments, **how)
+        if how.get("group") is not None:  # Also while it waits to be started by the loop's thread.
+            how["group"].add(timer)
+        self._pin()
+        self.do(self._timers.start, timer)
+        if self._waiting:
+            self.wake()
+        return timer
+
+    def _pin(self) -> None:
+        self._pinned = self._more_to_do = True
+        _pinned.add(self)
+
+    def _unpin(self) -> None:
+        self._pinned = False
+        _pinned.discard(self)
+        if self.busy:  # Another thread was faster.
+            self._pin()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do even without a channel: a timer or another thread's call."""
+        return bool(self._calls) or self._timers.active > 0
+
+    # -- what is due -----------------------------------------------------------------------------------
+
+    def _run_due(self) -> None:
+        """Run what is due and what was asked from other threads, as far as there is any."""
+        for timer in self._timers.due(self.now()):
+            self._guarded(timer.callback, timer.arguments)
+        self._run_calls()
+        if not self.busy:
+            self._unpin()
+
+    def _run_calls(self) -> None:
+        calls = self._calls
+        for _ in range(len(calls)):
+            if calls:  # A call that runs the loop itself has taken the others.
+                self._guarded(*calls.popleft())
+
+    def _guarded(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            callback(*arguments)
+        except ESCAPING:
+            raise
+        except Exception:
+            owner = getattr(callback, "__self__", None)
+            if hasattr(owner, "handle_error"):
+                contain(owner)
+            else:
+                _log.exception("a callback failed: %r", callback)
