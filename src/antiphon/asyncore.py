@@ -297,6 +297,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         channels[self._fileno] = self
         self._ac_loop = joined = loop_of(channels)
         if not joined.is_told:
+            joined.removed(self._fileno)
             joined.added(self._fileno)
 
     def del_channel(self, map: Any = None) -> None:

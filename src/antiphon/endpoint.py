@@ -157,7 +157,7 @@ class Endpoint(Reporting):
             OSError: the socket can't accept; the next `handle_error` closes the channel.
         """
         try:
-            connection, address = self.socket.accept()
+            connection, address = self._ac_queue().accept(self.socket)
         except TypeError:  # A socket's stand-in had none.
             return None
         except OSError as error:

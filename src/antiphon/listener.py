@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -55,6 +56,13 @@ def peer_of(connection: Any) -> Any:
     return address if accepted is connection else connection.getpeername()
 
 
+def _made_of(listening: Any) -> tuple[int, int, int] | None:
+    """What makes a socket like this one; None for a stand-in, and where `accept()` has more to do."""
+    if type(listening) is not socket.socket or listening.gettimeout() or not hasattr(listening, "_accept"):
+        return None
+    return int(listening.family), int(listening.type), listening.proto
+
+
 class Backlog:
     """How one listening channel takes connections.
 
@@ -69,6 +77,20 @@ class Backlog:
         self._channel = channel
         self._batch = 1
         self._exhausted = False
+        #: The socket that was last accepted from, and what its connections are made of.
+        self._listening: Any = None
+        self._made_of: tuple[int, int, int] | None = None
+
+    def accept(self, listening: Any) -> tuple[Any, Any]:
+        """As `listening.accept()`, which makes enums of the socket's family and type for each connection."""
+        if listening is not self._listening:
+            self._listening, self._made_of = listening, _made_of(listening)
+        if self._made_of is None:
+            connection, address = listening.accept()
+            return connection, address
+        family, kind, protocol = self._made_of
+        fd, address = listening._accept()
+        return socket.socket(family, kind, protocol, fd), address
 
     def take(self, accepted: Callable[..., None]) -> None:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""

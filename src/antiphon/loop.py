@@ -88,13 +88,9 @@ class Loop(Calls):
     # -- what the map and its channels report --------------------------------------------------------
 
     def added(self, fd: int) -> None:
-        """The map has a channel for `fd` that it didn't have, or one whose descriptor was opened anew."""
+        """The map has a channel for `fd`, which it didn't have before (else `removed` comes first)."""
         if self.stale is not None:
             self.stale.add(fd)
-        if self._mirror is not None:
-            self._mirror.forget(fd)
-        if self._poller is not None:
-            self._poller.forget(fd)
         self._dirty.add(fd)
         if self._waiting:
             self.wake()
@@ -190,11 +186,15 @@ class Loop(Calls):
     def _prepare(self, timeout: float | None) -> float | None:
         """Tell the poller what has changed; how long to wait."""
         dirty, channels = self._dirty, self.map
+        kind: Any = None
         for fd in tuple(dirty):
             dirty.discard(fd)
             channel = channels.get(fd)
             if channel is not None:
-                self._watch(fd, channel)
+                if type(channel) is not kind:
+                    kind = type(channel)
+                    traits = traits_of(kind)
+                self._watch(fd, channel, traits)
         return self._patience(timeout) if dirty or self._more_to_do else timeout
 
     def _finish(self) -> None:
@@ -314,12 +314,11 @@ class Loop(Calls):
             if channel is None:
                 self._polled.discard(fd)
             elif fd not in self._dirty:
-                self._watch(fd, channel)
+                self._watch(fd, channel, traits_of(type(channel)))
 
-    def _watch(self, fd: int, channel: Any) -> None:
+    def _watch(self, fd: int, channel: Any, traits: Traits) -> None:
         """Tell the poller what the channel wants; whatever is wrong with it ends in that channel."""
         try:
-            traits = traits_of(type(channel))
             if traits.tracked and not channel._ac_untracked:
                 channel._ac_loop = self  # It may have come into the map by other ways than add_channel.
                 if self._polled:
@@ -327,9 +326,9 @@ class Loop(Calls):
                 interest = tracked_interest(channel, traits)
             else:
                 interest = self._ask(fd, channel, traits)
-            poller = self._poller
-            if self.map.get(fd) is not channel or poller is None:
-                return
+                if self.map.get(fd) is not channel:
+                    return
+            poller = self._poller or self._open()
             if interest:
                 poller.watch(fd, interest)
             else:

@@ -26,6 +26,8 @@ class ChannelMap(dict[int, Any]):
         self.loop = Loop(self, tells=True)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
+        if fd in self:
+            self.loop.removed(fd)
         _set(self, fd, channel)
         self.loop.added(fd)
 
