@@ -263,6 +263,7 @@ class Incoming(Outgoing):
         rest = messages.pop()
         if not messages:
             return False
+        own = getattr(self.get_terminator, "__func__", None) is _get_terminator
         iterator = iter(messages)
         batch = terminator, messages, iterator, min(position + window, len(data)) - len(rest)
         self._ac_position = batch
@@ -277,7 +278,10 @@ class Incoming(Outgoing):
                     if self._ac_deaf:
                         break
                 self.found_terminator()
-                if self._ac_position is not batch or self.get_terminator() is not terminator:
+                if (
+                    self._ac_position is not batch
+                    or (self.terminator if own else self.get_terminator()) is not terminator
+                ):
                     break
         finally:
             if self._ac_position is batch:
@@ -359,6 +363,10 @@ class Incoming(Outgoing):
             self._ac_left = False
             self._ac_data = self._ac_counting = None
             self._ac_held = self._ac_position = 0
+
+
+#: A call less for each message, where nobody has overridden it.
+_get_terminator: Final = Incoming.get_terminator
 
 
 def _position_in(batch: Batch) -> int:

@@ -118,17 +118,17 @@ class Outgoing(dispatcher):
                     f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}"
                 )
             data = bytes(data)
-        if not data:
-            return
         outbox = self._ac_outbox
         if outbox is None:
             if self._ac_foreign_fifo is not None:
-                self._ac_enqueue(data)
+                if data:
+                    self._ac_enqueue(data)
                 return
             outbox = self._ac_own_outbox()
-        _append(outbox, data)
-        if not self._ac_cork:
-            self._ac_do(self._ac_flush)
+        if data:
+            _append(outbox, data)
+            if not self._ac_cork:
+                self._ac_do(self._ac_flush)
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
