@@ -223,6 +223,22 @@ class Server(asyncore.dispatcher):
         self.accepted.append(Echo(sock, self._map))
 
 
+def test_a_class_may_have_its_terminator_as_an_attribute() -> None:
+    class Semicolons(async_chat):
+        terminator = b";"
+        found = 0
+
+        def collect_incoming_data(self, data: bytes) -> None:
+            self._collect_incoming_data(data)
+
+        def found_terminator(self) -> None:
+            self.found += 1
+
+    channel = Semicolons(ScriptedSocket(b"one;two;"), {})
+    channel.handle_read()
+    assert (channel.found, channel.incoming) == (2, [b"one", b"two"])
+
+
 class Plain(asyncore.dispatcher_with_send):
     """Keeps what it receives."""
 

@@ -7,10 +7,16 @@ import pytest
 
 import loop_support
 from antiphon import asyncore
+from antiphon.calls import Calls
 from antiphon.loop import Loop
 from loop_support import Noting, Wires, silent_map, spin
 
 wires = loop_support.wires
+
+
+def test_calls_alone_can_wake_nobody() -> None:
+    with pytest.raises(NotImplementedError):
+        Calls().wake()
 
 
 # -- timers ------------------------------------------------------------------------------------------------

@@ -57,6 +57,30 @@ def test_a_map_tells_of_each_change() -> None:
     assert channels == {}
 
 
+def test_a_channel_that_takes_the_place_of_another_is_told_as_both() -> None:
+    channels, loop = telltale({3: "a"})
+    channels[3] = "b"
+    assert loop.told == [("removed", 3), ("added", 3)]
+
+
+def test_a_channel_lives_in_a_map_of_a_class_of_ones_own(wires: Wires) -> None:
+    class Counting(ChannelMap):
+        joined = 0
+
+        def __setitem__(self, fd: int, channel: Any) -> None:
+            self.joined += 1
+            super().__setitem__(fd, channel)
+
+    channels = Counting()
+    here, there = wires.pair()
+    channel = wires.keep(Noting(here, channels))
+    there.send(b"x")
+    spin(channels)
+    assert (channels.joined, channel.events) == (1, ["read"])
+    channel.close()
+    assert channels == {}
+
+
 def test_a_map_does_not_tell_of_what_is_no_change() -> None:
     channels, loop = telltale({3: "a"})
     assert channels.setdefault(3, "b") == "a"

@@ -36,6 +36,19 @@ def wire(channel: Chat) -> bytes:
     return data
 
 
+def test_a_producer_that_has_the_channel_send_is_not_asked_again_meanwhile() -> None:
+    channel = chat()
+
+    class Sending(Chunks):
+        def more(self) -> Any:
+            channel.initiate_send()
+            return super().more()
+
+    chunks = Sending(b"one", b"two")
+    channel.push_with_producer(chunks)
+    assert (wire(channel), chunks.calls) == (b"onetwo", 3)
+
+
 def finish(channel: Chat, events: int = 100) -> None:
     """Give the channel write events until it wants no more of them."""
     for _ in range(events):

@@ -309,6 +309,32 @@ def test_a_replaced_queue_sends_in_parts_as_well(make_queue: Callable[[], Any]) 
         assert transferred(channel, peer, len(BIG) + 3) == BIG + b"end"
 
 
+def test_an_empty_push_puts_nothing_into_a_replaced_queue() -> None:
+    channel = Chat(ScriptedSocket(takes=[0] * 9))
+    queue: deque[Any] = deque()
+    channel.producer_fifo = queue
+    channel.push(b"")
+    assert not queue
+
+
+def test_what_a_producer_appends_to_a_replaced_queue_comes_behind_what_waits() -> None:
+    channel = Chat(ScriptedSocket(takes=[0]))
+    queue: deque[Any] = deque()
+    channel.producer_fifo = queue
+
+    class Appending(Chunks):
+        def more(self) -> Any:
+            if self.calls == 0:
+                queue.append(b"appended")
+            return super().more()
+
+    queue.append(Appending(b"produced "))
+    channel.handle_write()
+    assert channel.sock.wire == b""
+    channel.handle_write()
+    assert channel.sock.wire == b"produced appended"
+
+
 def test_while_something_waits_a_replaced_queue_is_not_empty() -> None:
     channel = Chat(ScriptedSocket(takes=[0] * 9))
     channel.producer_fifo = deque()

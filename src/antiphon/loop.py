@@ -338,14 +338,7 @@ class Loop(Calls):
         except Exception:
             contain(channel)
             if self.map.get(fd) is channel:
-                self._unwatch(fd)
-
-    def _unwatch(self, fd: int) -> None:
-        """Have nothing of `fd` reported, until it is watched again."""
-        if self.stale is not None:
-            self.stale.add(fd)
-        if self._poller is not None:
-            self._poller.forget(fd)
+                (self._poller or self._open()).forget(fd)
 
     def _ask(self, fd: int, channel: Any, traits: Traits) -> int:
         if getattr(channel, "_ac_loop", self) is not self:
