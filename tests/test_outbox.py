@@ -331,3 +331,30 @@ def test_an_empty_fifo_has_no_first_item() -> None:
 
 def test_the_module_offers_what_it_says() -> None:
     assert all(hasattr(module, name) for name in module.__all__)
+
+
+# -- large pieces -----------------------------------------------------------------------------------------
+
+large_or_small = st.integers(0, 3).flatmap(
+    lambda kind: st.integers((0, 4095, 4096, 70_000)[kind], (10, 4097, 20_000, 70_001)[kind])
+)
+
+
+@given(st.lists(large_or_small, max_size=80), st.data())
+def test_of_the_large_pieces_none_is_lost_whatever_is_sent(sizes: list[int], data: st.DataObject) -> None:
+    items = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    outbox = Outbox(items)
+    taken = outbox.take_large()
+    whole = b"".join(items)
+    assert taken == [] or (len(taken) > 1 and min(map(len, taken)) >= 4096)
+    assert sum(map(len, taken)) <= LARGEST_PIECE + 70_001
+    sent = data.draw(st.integers(0, sum(map(len, taken))))
+    outbox.put_back_several(taken, sent)
+    assert b"".join(outbox) == whole[sent:]
+
+
+@pytest.mark.parametrize("items", [[], [bytes(100_000)], [bytes(4096)] * 15, [bytes(4095)] * 20, [None] * 20])
+def test_few_or_small_items_are_not_taken_as_large_pieces(items: list[Any]) -> None:
+    outbox = Outbox(items)
+    assert outbox.take_large() == []
+    assert list(outbox) == items

@@ -4,6 +4,7 @@
 yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
+import socket
 from collections import deque  # noqa: F401 (programs reach it through this module)
 from typing import Any
 
@@ -34,9 +35,13 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
             that was taken whole.
         coalesce_pushes: whether what is pushed while input is delivered leaves in one send after that,
             rather than in one send a push.
+        tcp_no_delay: whether TCP sends what it is given at once (TCP_NODELAY), rather than after what it has
+            sent before was acknowledged. It is read when the channel gets its socket.
         use_encoding: whether `str` may be used for terminators, producers and received data.
         encoding: the encoding of those.
     """
+
+    tcp_no_delay = True
 
     def _ac_prepare(self) -> None:
         asyncore.dispatcher._ac_prepare(self)
@@ -50,6 +55,15 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.incoming = []
         asyncore.dispatcher.__init__(self, sock, map)
+
+    def set_socket(self, sock: Any, map: Any = None) -> None:
+        """As `dispatcher.set_socket`; TCP is told not to wait for more to send (`tcp_no_delay`)."""
+        asyncore.dispatcher.set_socket(self, sock, map)
+        if self.tcp_no_delay:
+            try:  # noqa: SIM105 (suppress() costs as much as the call, for each connection)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except (OSError, AttributeError):
+                pass  # No TCP, or no socket but what is used as one.
 
     def handle_close(self) -> None:
         """Called once, when the connection has ended or `close_when_done` is through. By default closes."""

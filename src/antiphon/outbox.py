@@ -31,6 +31,13 @@ LARGEST_PIECE: Final = 262_144
 _NOT_JOINED: Final = 16_384
 
 
+#: Bytes: pieces of this size on are worth a sendmsg(2) when so many are together; to copy smaller ones, or
+#: fewer, is quicker.
+_LARGE: Final = 4096
+_GATHERED: Final = 65_536
+#: Pieces of one sendmsg(2) at most; POSIX promises 16, the systems have 1024.
+_GATHERED_PIECES: Final = 64
+
 #: What a channel is in the middle of (its `_ac_cork`), when pushes are not to be sent one by one: handing
 #: over input; sending; sending before something else takes effect.
 DELIVERING: Final = 1
@@ -111,10 +118,35 @@ class Outbox(deque[Any]):
         """
         take = self.popleft
         pieces = [take() for _ in range(len(self))]
-        if set(map(type, pieces)) == {bytes} and sum(map(len, pieces)) <= LARGEST_PIECE:
-            return b"".join(pieces)
+        if set(map(type, pieces)) == {bytes}:
+            size = sum(map(len, pieces))
+            if size < _GATHERED or len(pieces) * _LARGE > size:
+                return b"".join(pieces)
         super().extendleft(reversed(pieces))
         return None
+
+    def take_large(self) -> list[Piece]:
+        """Take pieces off the front that sendmsg(2) may collect for less than it costs to join them.
+
+        Returns:
+            Two or more that are large, and bounded together; none if there aren't.
+        """
+        count = size = 0
+        while count < min(len(self), _GATHERED_PIECES) and _is_large(self[count]) and size < LARGEST_PIECE:
+            size += len(self[count])
+            count += 1
+        if count < 2 or size < _GATHERED:
+            return []
+        return [self.popleft() for _ in range(count)]
+
+    def put_back_several(self, pieces: list[Piece], sent: int) -> None:
+        """As `put_back`, for several pieces of which `sent` bytes were sent."""
+        for place, piece in enumerate(pieces):
+            if sent < len(piece):
+                super().extendleft(reversed(pieces[place + 1 :]))
+                self.put_back(piece, sent)
+                return
+            sent -= len(piece)
 
     def put_back(self, piece: Piece, sent: int) -> None:
         """Return what was not sent of a piece to the front of the queue, without a copy."""
@@ -161,7 +193,7 @@ class Outbox(deque[Any]):
                 super().appendleft(chunk)
                 break
             if not chunk:
-                self._finish(producer)
+                self.finish(producer)
                 break
             if len(chunk) >= _NOT_JOINED:
                 if not chunks:
@@ -177,10 +209,11 @@ class Outbox(deque[Any]):
             chunk = producer.more()
             return b"" if chunk is None else self._as_bytes(chunk)
         except Exception as error:
-            self._finish(producer)
+            self.finish(producer)
             raise ProducerFailed(f"{producer!r} failed") from error
 
-    def _finish(self, producer: Any) -> None:
+    def finish(self, producer: Any) -> None:
+        """Take a producer off the front, if it is there, and release what it holds."""
         if self and self[0] is producer:
             self.popleft()
         _close(producer)
@@ -255,6 +288,11 @@ class _Failed:
     def more(self) -> bytes:
         """Fail as the producer did."""
         raise self.error or AssertionError
+
+
+def _is_large(item: Any) -> bool:
+    are_bytes = type(item) is bytes or (type(item) is memoryview and item.nbytes == len(item))
+    return are_bytes and len(item) >= _LARGE
 
 
 def _close(item: Any) -> None:

@@ -3,11 +3,14 @@
 from collections import deque
 from typing import Any, Final
 
+from antiphon import asyncore
 from antiphon.asyncore import dispatcher
+from antiphon.direct import is_plain, send_file
 from antiphon.errors import is_would_block
 from antiphon.failures import ESCAPING
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
+from antiphon.producers import FileProducer
 from antiphon.sizes import ADAPTIVE
 
 __all__ = ["Outgoing"]
@@ -19,6 +22,7 @@ _BYTES_PER_EVENT: Final = 262_144
 
 #: For our own changes, of which the channel need not be told.
 _append: Final = deque.append
+_send: Final = dispatcher.send
 _make_outbox: Final = Outbox.__new__
 _appendleft: Final = deque.appendleft
 _popleft: Final = deque.popleft
@@ -245,7 +249,13 @@ class Outgoing(dispatcher):
         size = self.ac_out_buffer_size
         limit = None if size is ADAPTIVE else int(size)
         budget = _BYTES_PER_EVENT
+        direct = limit is None and self._ac_may_send_directly()
         for _ in range(_SENDS_PER_EVENT):
+            if direct and (sent := self._ac_send_directly(outbox, budget)) is not None:
+                budget -= sent
+                if not sent or budget <= 0:
+                    return
+                continue
             try:
                 piece = outbox.next_piece(size, limit)
             except ProducerFailed as failure:
@@ -272,6 +282,43 @@ class Outgoing(dispatcher):
             if sent != len(piece):
                 self._ac_put_back(outbox, piece, sent)
         return sent == len(piece)
+
+    def _ac_may_send_directly(self) -> bool:
+        """Whether nobody would miss the calls of `send` that take one piece each."""
+        return is_plain(self._ac_socket) and getattr(self.send, "__func__", None) is _send
+
+    def _ac_send_directly(self, outbox: Outbox, budget: int) -> int | None:
+        """Have the system collect what it sends, from a file or from several pieces.
+
+        Returns:
+            Bytes; 0 if the system took less than it was offered; None if there is no such thing in front.
+        """
+        first = outbox[0] if outbox else None
+        try:
+            if isinstance(first, FileProducer):
+                return send_file(self._ac_socket, first, budget) or None
+            pieces = outbox.take_large()
+            return self._ac_send_several(outbox, pieces) if pieces else None
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno in asyncore._DISCONNECTED:
+                self._ac_hang_up()
+            elif isinstance(first, FileProducer):
+                outbox.finish(first)
+                self._ac_producer_failed(error)
+            else:
+                self.handle_error()
+        return 0
+
+    def _ac_send_several(self, outbox: Outbox, pieces: list[Any]) -> int:
+        sent = 0
+        try:
+            sent = self._ac_socket.sendmsg(pieces)
+        finally:
+            if self._ac_outbox is outbox:
+                outbox.put_back_several(pieces, sent)
+        return sent if sent == sum(map(len, pieces)) else 0
 
     def _ac_put_back(self, outbox: Outbox, piece: Any, sent: int) -> None:
         if self._ac_outbox is outbox:

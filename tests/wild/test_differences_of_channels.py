@@ -4,6 +4,7 @@ Each scene is played with both, so that an entry of that list which is no longer
 modules did wrong altogether is in tests/faults.
 """
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,25 @@ def where_states_are_kept(modules: Modules) -> object:
         return [name in vars(channel) for name in ("connected", "socket", "producer_fifo", "ac_in_buffer")]
 
 
+def whether_tcp_waits(modules: Modules, **body: Any) -> object:
+    """Whether a channel's connection sends at once what it is given, accepted and made by connect()."""
+    no_delay = socket.IPPROTO_TCP, socket.TCP_NODELAY
+    made = line_channel(modules, **body)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connecting = made(None, {})
+        connecting.create_socket()
+        connecting.connect(server.getsockname())
+        accepted = made(server.accept()[0], {})
+        found = [bool(channel.socket.getsockopt(*no_delay)) for channel in (accepted, connecting)]
+        accepted.close()
+        connecting.close()
+        return found
+
+
+def whether_tcp_waits_with_the_switch(modules: Modules) -> object:
+    return whether_tcp_waits(modules, tcp_no_delay=False)
+
+
 ALL = [b"QUIT", b"DELE 1", b"DELE 2"]
 DIFFERENCES = [
     defect(after_close_when_done, original=ALL, wanted=[b"QUIT"]),
@@ -228,6 +248,8 @@ DIFFERENCES = [
         wanted=(["handle_error: LookupError"], False),
     ),
     defect(closing_after_close, original=False, wanted=True),
+    defect(whether_tcp_waits, original=[False, False], wanted=[True, True]),
+    defect(whether_tcp_waits_with_the_switch, original=[False, False], wanted=[False, False]),
     defect(where_states_are_kept, original=[True] * 4, wanted=[False] * 4),
 ]
 
