@@ -182,23 +182,35 @@ class Incoming(Outgoing):
         raise TypeError(f"wanted bytes as input, found {type(data).__name__}: {data!r:.60}")
 
     def _ac_feed(self, received: bytes) -> None:
-        """Hand over what was received."""
+        """Hand over what was received. One function of this length, since it runs for every read."""
+        last = None
         if self._ac_left or self._ac_owes:
             self._ac_catch_up(received)
         else:
             terminator = self.get_terminator()
-            if (  # A single message, as most reads of a dialogue are, needs no position.
-                type(terminator) is bytes
-                and received.endswith(terminator)
-                and received.find(terminator) == (end := len(received) - len(terminator)) > 0
-            ):
-                self._ac_owes = True
-                self.collect_incoming_data(received[:end])
-                if self._ac_owes:  # Not closed, nor has a loop inside of the callback told already.
-                    self._ac_owes = False
-                    self.found_terminator()
-                if not self._ac_left:  # Nobody has put anything into ac_in_buffer.
-                    return
+            if type(terminator) is bytes and terminator:
+                message, found, rest = received.partition(terminator)
+                if found:  # Most reads of a dialogue are a single message, of which nothing need be noted.
+                    if rest:
+                        self._ac_data = rest
+                        self._ac_position = 0
+                        self._ac_left = True
+                        last = terminator
+                    if message:
+                        self._ac_owes = True
+                        self.collect_incoming_data(message)
+                    # If it does not owe any more, it was closed, or a loop inside of the callback has told.
+                    if self._ac_owes or not message:
+                        self._ac_owes = False
+                        self.found_terminator()
+                    if not self._ac_left:
+                        return
+                else:
+                    self._ac_left = True
+                    self._ac_deliver_part(received, 0, terminator)
+                    if self._ac_data is None:  # Nobody has put anything into ac_in_buffer.
+                        self._ac_left = self._ac_held > 0
+                        return
             elif type(terminator) is int and terminator > len(received):
                 self._ac_left = True
                 self._ac_collect_counted(received, terminator, ends=False)
@@ -206,13 +218,17 @@ class Incoming(Outgoing):
                 self._ac_data = received
                 self._ac_position = 0
                 self._ac_left = True
-        self._ac_deliver()
+        self._ac_deliver(last)
 
-    def _ac_deliver(self) -> None:
-        """Hand over `_ac_data`. One function of this length, since it runs for every message."""
+    def _ac_deliver(self, last: bytes | None) -> None:
+        """Hand over `_ac_data`. One function of this length, since it runs for every message.
+
+        Args:
+            last: the terminator of the message before, if that was received in one piece with the data.
+        """
         if self._ac_held:
             self._ac_resume()
-        last, window = None, _FIRST_WINDOW
+        window = _FIRST_WINDOW
         while (data := self._ac_data) is not None:
             position = self._ac_position
             if position >= len(data):

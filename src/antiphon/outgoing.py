@@ -316,8 +316,7 @@ class Outgoing(dispatcher):
         try:
             sent = self._ac_socket.sendmsg(pieces)
         finally:
-            if self._ac_outbox is outbox:
-                outbox.put_back_several(pieces, sent)
+            outbox.put_back_several(pieces, sent)
         return sent if sent == sum(map(len, pieces)) else 0
 
     def _ac_put_back(self, outbox: Outbox, piece: Any, sent: int) -> None:
