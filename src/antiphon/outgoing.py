@@ -24,8 +24,6 @@ _BYTES_PER_EVENT: Final = 262_144
 _append: Final = deque.append
 _send: Final = dispatcher.send
 _make_outbox: Final = Outbox.__new__
-_appendleft: Final = deque.appendleft
-_popleft: Final = deque.popleft
 
 
 class Outgoing(dispatcher):
@@ -35,7 +33,8 @@ class Outgoing(dispatcher):
     use_encoding: Any
     encoding: str
 
-    _ac_outbox: Outbox | None
+    #: The queue; or the single push that has been in it, by itself: most channels never need more.
+    _ac_outbox: Outbox | bytes | None
     _ac_foreign_fifo: Any
     _ac_writes: bool
     _ac_deaf: bool
@@ -55,20 +54,29 @@ class Outgoing(dispatcher):
     def producer_fifo(self, queue: Any) -> None:
         if self._ac_cork == DELIVERING:
             self._ac_flush()
-        if self._ac_outbox is not None and queue is not self._ac_outbox:
+        if isinstance(self._ac_outbox, Outbox) and queue is not self._ac_outbox:
             self._ac_outbox.changed = None
+        if queue is not self._ac_outbox:
             self._ac_outbox = None
         self._ac_foreign_fifo = None if queue is self._ac_outbox else queue
         self._ac_untracked = True  # It can't tell of what is appended to it.
         self._ac_state_changed()
 
     def _ac_own_outbox(self) -> Outbox:
-        outbox = self._ac_outbox
-        if outbox is None:
-            self._ac_outbox = outbox = _make_outbox(Outbox)  # What __init__ sets is set here.
-            outbox.changed = self._ac_queue_changed
-            outbox.encoding = self.encoding if self.use_encoding else None
-        return outbox
+        while (
+            True
+        ):  # Another thread may be pushing. From the comparison to the assignment, none comes between.
+            present = self._ac_outbox
+            if isinstance(present, Outbox):
+                return present
+            made = _make_outbox(Outbox)  # What __init__ sets is set here.
+            made.changed = self._ac_queue_changed
+            made.encoding = self.encoding if self.use_encoding else None
+            if present is not None:
+                _append(made, present)
+            if self._ac_outbox is present:
+                self._ac_outbox = made
+                return made
 
     def _ac_queue_changed(self) -> None:
         """Notice what was appended to the queue, or removed, by its own methods."""
@@ -81,7 +89,7 @@ class Outgoing(dispatcher):
 
     def _ac_hears_again(self) -> bool:
         """Whether the mark at which to close was taken off the queue again, by a way that doesn't tell."""
-        waiting = (*(self._ac_outbox or ()), *(self._ac_foreign_fifo or ()))
+        waiting = (*self._ac_own_outbox(), *(self._ac_foreign_fifo or ()))
         if self.closing or any(item is None for item in waiting):
             return False
         self._ac_deaf = False
@@ -97,7 +105,7 @@ class Outgoing(dispatcher):
 
     def _ac_give_back(self) -> None:
         """Move what the system didn't take back to a queue that is not ours."""
-        outbox, foreign = self._ac_outbox, self._ac_foreign_fifo
+        outbox, foreign = self._ac_own_outbox(), self._ac_foreign_fifo
         self._ac_outbox = None
         if outbox:
             waiting = [*outbox, *foreign]
@@ -122,17 +130,18 @@ class Outgoing(dispatcher):
                     f"wanted bytes, bytearray or memoryview, found {type(data).__name__}: {data!r:.60}"
                 )
             data = bytes(data)
+        if not data:
+            return
         outbox = self._ac_outbox
-        if outbox is None:
-            if self._ac_foreign_fifo is not None:
-                if data:
-                    self._ac_enqueue(data)
-                return
-            outbox = self._ac_own_outbox()
-        if data:
-            _append(outbox, data)
-            if not self._ac_cork:
-                self._ac_do(self._ac_flush)
+        if outbox is None and self._ac_foreign_fifo is None:
+            self._ac_outbox = data
+        else:
+            try:
+                _append(outbox, data)  # type: ignore[arg-type] # no queue is told by the TypeError
+            except TypeError:
+                self._ac_enqueue(data)
+        if not self._ac_cork:
+            self._ac_do(self._ac_flush)
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
@@ -152,6 +161,8 @@ class Outgoing(dispatcher):
             found = f"{type(producer).__name__}: {producer!r:.60}"
             raise TypeError(f"wanted an object with a method more(), found {found}")
         self._ac_enqueue(producer)
+        if not self._ac_cork:
+            self._ac_do(self._ac_flush)
 
     def _ac_can_be_sent(self, item: Any) -> bool:
         kinds = (bytes, str) if self.use_encoding else bytes
@@ -161,11 +172,9 @@ class Outgoing(dispatcher):
         if self.use_encoding:
             self._ac_own_outbox().encoding = self.encoding
         if self._ac_foreign_fifo is None:
-            _append(self._ac_outbox if self._ac_outbox is not None else self._ac_own_outbox(), item)
+            _append(self._ac_own_outbox(), item)
         else:
             self._ac_foreign_fifo.append(item)
-        if not self._ac_cork:
-            self._ac_do(self._ac_flush)
 
     def close_when_done(self) -> None:
         """Close the channel when all that was pushed has left.
@@ -203,14 +212,15 @@ class Outgoing(dispatcher):
             self._ac_send_queue()
             return
         # Nothing has waited. Most often there is one push.
-        pushed = _popleft(outbox)
-        if outbox or type(pushed) is not bytes:
-            _appendleft(outbox, pushed)
+        if isinstance(outbox, bytes):
+            pushed: bytes | None = outbox
+            self._ac_outbox = None
+        else:
             pushed = outbox.take_pushed()
-            if pushed is None:
-                self._ac_send_queue()
-                return
-        sent = 0
+        if pushed is None:
+            self._ac_send_queue()
+            return
+        sent, sock = 0, self._ac_socket
         self._ac_cork = SENDING
         try:
             sent = self.send(pushed) or 0
@@ -219,9 +229,9 @@ class Outgoing(dispatcher):
         finally:
             self._ac_cork = 0
             if sent != len(pushed):
-                self._ac_put_back(outbox, pushed, sent)
+                self._ac_put_back(pushed, sent, sock)
                 self._ac_note_output()
-        if outbox and sent == len(pushed):  # An overridden send() has pushed.
+        if self._ac_outbox and sent == len(pushed):  # An overridden send() has pushed.
             self._ac_send_queue()
 
     def _ac_send_queue(self) -> None:
@@ -231,8 +241,8 @@ class Outgoing(dispatcher):
             return
         if self._ac_foreign_fifo is not None:
             self._ac_take_over()
-        outbox = self._ac_outbox
-        if outbox:
+        if self._ac_outbox:
+            outbox = self._ac_own_outbox()
             self._ac_cork = SENDING
             try:
                 if self._ac_established or self.connected:
@@ -264,23 +274,23 @@ class Outgoing(dispatcher):
             if isinstance(piece, CloseMark):
                 self._ac_hang_up()
                 return
-            if piece is None or not self._ac_send_piece(outbox, piece) or not self.connected:
+            if piece is None or not self._ac_send_piece(piece) or not self.connected:
                 return
             size = min(2 * size, LARGEST_PIECE)
             budget -= len(piece)
             if budget <= 0:
                 return
 
-    def _ac_send_piece(self, outbox: Outbox, piece: Any) -> bool:
+    def _ac_send_piece(self, piece: Any) -> bool:
         """Send one piece; whether all of it was taken."""
-        sent = 0
+        sent, sock = 0, self._ac_socket
         try:
             sent = self.send(piece) or 0
         except OSError as error:
             self._ac_send_failed(error)
         finally:
             if sent != len(piece):
-                self._ac_put_back(outbox, piece, sent)
+                self._ac_put_back(piece, sent, sock)
         return sent == len(piece)
 
     def _ac_may_send_directly(self) -> bool:
@@ -319,9 +329,10 @@ class Outgoing(dispatcher):
             outbox.put_back_several(pieces, sent)
         return sent if sent == sum(map(len, pieces)) else 0
 
-    def _ac_put_back(self, outbox: Outbox, piece: Any, sent: int) -> None:
-        if self._ac_outbox is outbox:
-            outbox.put_back(piece, sent)
+    def _ac_put_back(self, piece: Any, sent: int, sock: Any) -> None:
+        """Keep what was not sent of a piece, unless the connection that it was for is gone."""
+        if not self.closing and self._ac_socket is sock:
+            self._ac_own_outbox().put_back(piece, sent)
 
     def _ac_send_failed(self, error: OSError) -> None:
         """Deal with what a subclass's `send` raised; what it didn't send waits."""
@@ -360,7 +371,6 @@ class Outgoing(dispatcher):
             self._ac_take_over()
         outbox, self._ac_outbox = self._ac_outbox, None
         self._ac_writes = False
-        if outbox is not None:
+        if isinstance(outbox, Outbox):
             outbox.changed = None
-            if outbox:
-                outbox.discard()
+            outbox.discard()
