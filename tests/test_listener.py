@@ -107,6 +107,26 @@ def test_one_connection_costs_one_accept(wires: Wires) -> None:
     assert len(listener.accepted) == 1
 
 
+def test_connections_that_come_now_and_then_cost_one_accept_each(wires: Wires) -> None:
+    listener, channels, _, poller = scripted(wires, *connections(5))
+    for _ in range(5):
+        assert turn(listener, channels, poller) == 1
+        spin(channels)
+    assert len(listener.accepted) == 5
+
+
+def test_a_listener_that_has_left_its_map_takes_one_connection_a_call(wires: Wires) -> None:
+    listener, _, _, _ = scripted(wires, *connections(7))
+    listener.del_channel()
+    calls = []
+    for _ in range(3):
+        before = listener.socket.calls
+        listener.handle_accept()
+        calls.append(listener.socket.calls - before)
+    assert calls == [1, 1, 1]
+    listener.socket.close()
+
+
 def test_a_long_queue_is_taken_in_growing_batches(wires: Wires) -> None:
     listener, channels, _, poller = scripted(wires, *connections(300))
     batches = [turn(listener, channels, poller) for _ in range(9)]

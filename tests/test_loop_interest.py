@@ -292,6 +292,44 @@ def test_a_call_that_comes_when_the_loop_is_done_with_all_is_not_lost() -> None:
     loop.close()
 
 
+def test_a_loop_whose_last_timer_is_cancelled_is_let_go_of() -> None:
+    clock = FakeClock()
+    loop = Loop({}, now=clock, make_poller=lambda: SilentPoller(clock))
+    first, second = loop.call_later(5, int), loop.call_later(5, int)
+    first.cancel()
+    assert loop in _pinned
+    loop.call_soon_threadsafe(int)
+    second.cancel()
+    assert loop in _pinned
+    loop.turn(0, lambda turning, batch: None)
+    assert loop not in _pinned
+    loop.close()
+
+
+def test_a_timer_that_is_reset_after_it_has_called_keeps_its_loop() -> None:
+    clock = FakeClock()
+    loop = Loop({}, now=clock, make_poller=lambda: SilentPoller(clock))
+    called: list[float] = []
+    timer = loop.call_later(5, lambda: called.append(clock()))
+    loop.turn(None, lambda turning, batch: None)
+    assert (called, loop in _pinned) == ([5], False)
+    timer.reset()
+    assert loop in _pinned
+    loop.turn(None, lambda turning, batch: None)
+    assert called == [5, 10]
+    loop.close()
+
+
+def test_at_the_end_of_the_interpreter_a_loop_closes_nothing() -> None:
+    clock = FakeClock()
+    loop = Loop({}, now=clock, make_poller=lambda: SilentPoller(clock))
+    loop.call_later(5, int)
+    loop.turn(0, lambda turning, batch: None)
+    loop.__del__(lambda: True)
+    assert loop._poller is not None
+    loop.close()
+
+
 def test_a_loop_with_a_call_pending_is_kept_though_nobody_holds_it() -> None:
     called: list[int] = []
     clock = FakeClock()

@@ -328,7 +328,7 @@ def test_equal_maps_have_loops_of_their_own() -> None:
 def test_a_map_in_the_place_of_a_dead_one_does_not_get_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     channels: dict[int, Any] = {}
     stranger = Loop({})
-    monkeypatch.setitem(sys.modules["antiphon.maps"]._loops, id(channels), stranger)
+    monkeypatch.setitem(sys.modules["antiphon.maps"]._loops, id(channels), weakref.ref(stranger))
     assert loop_of(channels).map is channels
 
 

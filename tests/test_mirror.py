@@ -39,6 +39,28 @@ class Contrary:
     __hash__ = object.__hash__
 
 
+class Moving(dict[int, Any]):
+    """Another thread changes it while it is looked at, once."""
+
+    moving = False
+
+    def values(self) -> Any:
+        if self.moving:
+            self.moving = False
+            raise RuntimeError("dictionary changed size during iteration")
+        return super().values()
+
+
+def test_a_map_that_changes_while_it_is_looked_at_is_looked_at_again() -> None:
+    first, second = Channel(), Channel()
+    channels, mirror = Moving({3: first}), Mirror()
+    assert mirror.differences(channels) == [3]
+    channels[3] = second
+    channels.moving = True
+    assert mirror.differences(channels) == [3]
+    assert mirror.differences(channels) == []
+
+
 MAPS: list[Callable[[], Any]] = [dict, Hooked, UserDict, weakref.WeakValueDictionary]
 
 

@@ -263,6 +263,15 @@ def test_the_rest_of_a_huge_push_is_not_copied_however_often_it_is_offered() -> 
     assert all(base_of(data) is chunk for data in sock.offered)
 
 
+def test_a_producer_of_tiny_chunks_lets_the_others_have_their_turn() -> None:
+    channel = chat()
+    chunks = simple_producer(b"x" * 100_000, 1)
+    channel.push_with_producer(chunks)
+    assert 0 < len(wire(channel)) <= 16 * 1024
+    finish(channel, 1000)
+    assert wire(channel) == b"x" * 100_000
+
+
 def test_many_small_chunks_are_put_together() -> None:
     channel = chat()
     channel.push_with_producer(simple_producer(b"x" * 100_000, 10))

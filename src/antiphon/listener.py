@@ -66,8 +66,8 @@ def _made_of(listening: Any) -> tuple[int, int, int] | None:
 class Backlog:
     """How one listening channel takes connections.
 
-    A listener that is ready again and again has a long queue: each time twice as many are taken.  One that
-    is ready for a single connection costs a single accept(2).
+    A listener that is ready in turn after turn has a long queue: each time twice as many are taken.  One that
+    is ready for a single connection now and then costs a single accept(2) for each.
 
     Args:
         channel: the listener; has `accept()`, `call_later()`, and `_ac_paused`, which stops its watching.
@@ -76,6 +76,7 @@ class Backlog:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._batch = 1
+        self._turn = 0
         self._exhausted = False
         #: The socket that was last accepted from, and what its connections are made of.
         self._listening: Any = None
@@ -96,6 +97,11 @@ class Backlog:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
         global _latest  # noqa: PLW0603 (one slot of memory)
         channel = self._channel
+        loop = channel._ac_loop
+        turn = self._turn + 1 if loop is None else loop.turns
+        if turn != self._turn + 1:
+            self._batch = 1
+        self._turn = turn
         for _ in range(self._batch):
             pair = channel.accept()
             if pair is None:

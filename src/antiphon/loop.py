@@ -76,6 +76,8 @@ class Loop(Calls):
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
         self._batch = _NOTHING
+        #: How often it has waited.
+        self.turns = 0
         self._makes_do = False
         self._asked: tuple[int, int] | None = None
         _all_loops.add(self)
@@ -153,6 +155,9 @@ class Loop(Calls):
         try:
             if (self._more_to_do or _handing_over or not self.map) and not self._begin():
                 return
+            if self._mirror is not None:
+                self._read_map_again(self._mirror)
+            self.turns += 1
             self._waiting = True
             try:
                 if self._dirty or self._more_to_do:
@@ -176,15 +181,14 @@ class Loop(Calls):
         if not self.map and not self.busy:  # The last channel was closed before this turn could begin.
             self._unpin()
             return False
-        poller = self._poller or self._open()
-        if self._mirror is not None:
-            self._read_map_again(self._mirror, poller)
-        if self._polled:
-            self._ask_polled()
+        if self._poller is None:
+            self._open()
         return True
 
     def _prepare(self, timeout: float | None) -> float | None:
-        """Tell the poller what has changed; how long to wait."""
+        """Tell the poller what has changed, or may have; how long to wait."""
+        if self._polled:
+            self._ask_polled()
         dirty, channels = self._dirty, self.map
         kind: Any = None
         for fd in tuple(dirty):
@@ -204,7 +208,7 @@ class Loop(Calls):
         if self._makes_do:
             self._release()
         self._more_to_do = False  # First: another thread may be making more at this moment.
-        if self._pinned or self._polled or self._mirror is not None or self._poller is None:
+        if self._pinned or self._polled or self._poller is None:
             self._more_to_do = True
 
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
@@ -299,9 +303,9 @@ class Loop(Calls):
             return timeout
         return due_in if timeout is None else min(timeout, due_in)
 
-    def _read_map_again(self, mirror: Mirror, poller: Poller) -> None:
+    def _read_map_again(self, mirror: Mirror) -> None:
         for fd in mirror.differences(self.map):
-            poller.forget(fd)
+            (self._poller or self._open()).forget(fd)
             if fd in self.map:
                 self._dirty.add(fd)
             else:
@@ -373,7 +377,9 @@ class Loop(Calls):
         self._waiting = False
         self._release()
 
-    def __del__(self) -> None:
+    def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_ending():  # What closing needs may be gone; the system closes the descriptors.
+            return
         if self._poller is not None:
             self._poller.close()
         if self._wakeup is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import MutableMapping
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, ref
 
 from antiphon.loop import Loop
 
@@ -76,7 +76,8 @@ class ChannelMap(dict[int, Any]):
             self[fd] = channel
 
 
-_loops: "WeakValueDictionary[int, Loop]" = WeakValueDictionary()
+#: By the identity of the map; a reference that is dead, or to the loop of another map, counts for nothing.
+_loops: dict[int, "ReferenceType[Loop]"] = {}
 
 
 def loop_of(channels: MutableMapping[int, Any]) -> Loop:
@@ -87,7 +88,15 @@ def loop_of(channels: MutableMapping[int, Any]) -> Loop:
     """
     if isinstance(channels, ChannelMap):
         return channels.loop
-    loop = _loops.get(id(channels))
+    key = id(channels)
+    reference = _loops.get(key)
+    loop = None if reference is None else reference()
     if loop is None or loop.map is not channels:
-        _loops[id(channels)] = loop = Loop(channels)
+        loop = Loop(channels)
+        _loops[key] = ref(loop, lambda dead: _forget(key, dead))
     return loop
+
+
+def _forget(key: int, dead: "ReferenceType[Loop]") -> None:
+    if _loops.get(key) is dead:
+        del _loops[key]

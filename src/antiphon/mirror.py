@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import starmap
 from operator import call, is_
 from typing import Any, Final
 
@@ -25,12 +24,22 @@ class Mirror:
         """Report `fd` as a difference next time, whatever the map then holds."""
         self._doubted.add(fd)
 
+    def _is_same(self, channels: Mapping[int, Any]) -> bool:
+        """Whether nothing has changed; False also where another thread is changing it at this moment."""
+        if len(channels) != len(self._keys):
+            return False
+        try:
+            return list(channels) == self._keys and all(
+                map(is_, channels.values(), map(call, self._references))
+            )
+        except RuntimeError:
+            return False
+
     def differences(self, channels: Mapping[int, Any]) -> list[int]:
         """Descriptors whose channel came, went or changed since the last call."""
-        keys, values = _contents(channels)
-        same = keys == self._keys and all(starmap(is_, zip(values, map(call, self._references), strict=True)))
-        if same and not self._doubted:
+        if not self._doubted and self._is_same(channels):
             return []
+        keys, values = _contents(channels)
         before = dict(zip(self._keys, self._references, strict=True))
         after = dict(zip(keys, values, strict=True))
         changed = [

@@ -31,6 +31,9 @@ LARGEST_PIECE: Final = 262_144
 _NOT_JOINED: Final = 16_384
 
 
+#: How often a producer of small chunks is asked for one piece at most, so that the others have their turn.
+_ASKS: Final = 1024
+
 #: Bytes: pieces of this size on are worth a sendmsg(2) when so many are together; to copy smaller ones, or
 #: fewer, is quicker.
 _LARGE: Final = 4096
@@ -179,7 +182,7 @@ class Outbox(deque[Any]):
         """Ask for chunks until `size` bytes are together, or one comes that is not worth joining."""
         chunks: list[bytes] = []
         have = 0
-        while have < size:
+        while have < size and len(chunks) < _ASKS:
             try:
                 chunk = self._ask(producer)
             except ProducerFailed as failure:

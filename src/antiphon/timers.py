@@ -19,6 +19,10 @@ __all__ = ["Timer", "Timers", "seconds"]
 SMALL: Final = 64
 
 
+def _nobody() -> None:
+    """The reference to nobody who would be told."""
+
+
 def _cancelled() -> None:
     """What a cancelled timer would call."""
 
@@ -118,16 +122,22 @@ class Timers:
     """
 
     def __init__(
-        self, now: Callable[[], float], *, started: Callable[[], Callable[[], object] | None] | None = None
+        self,
+        now: Callable[[], float],
+        *,
+        started: Callable[[], Callable[[], object] | None] = _nobody,
+        ended: Callable[[], Callable[[], object] | None] = _nobody,
     ) -> None:
         """Count delays from what the clock `now` shows.
 
         Args:
             now: the clock.
             started: a weak reference to what is called whenever a timer becomes active.
+            ended: likewise, when none is active any more.
         """
         self.now = now
         self._started = started
+        self._ended = ended
         # (deadline, number, timer).  No two timers have the same number, so that no timer is compared.
         self._heap: list[tuple[float, int, Timer]] = []
         self._ready: deque[Timer] = deque()
@@ -239,7 +249,7 @@ class Timers:
             self.active += 1
             if timer._group is not None:
                 timer._group.add(timer)
-            if self._started is not None and (tell := self._started()) is not None:
+            if (tell := self._started()) is not None:
                 tell()
         # A later deadline is looked at when the old place comes to the top.
         if timer._queued is None or when < timer._queued:
@@ -256,6 +266,8 @@ class Timers:
         if timer._group is not None:
             timer._group.discard(timer)
         self._compact()
+        if not self.active and (tell := self._ended()) is not None:
+            tell()
 
     def _push(self, timer: Timer) -> None:
         timer._queued = timer.when
