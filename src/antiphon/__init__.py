@@ -5,8 +5,12 @@ makes them importable as `asyncore` and `asynchat`; `install()` does so on any P
 """
 
 import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__", "install"]
+if TYPE_CHECKING:
+    from antiphon.message_channel import MessageChannel
+
+__all__ = ["MessageChannel", "__version__", "install"]
 
 __version__ = "0.1.0"
 
@@ -22,3 +26,12 @@ def install() -> None:
 
     sys.modules["asyncore"] = asyncore
     sys.modules["asynchat"] = asynchat
+
+
+def __getattr__(name: str) -> Any:
+    """`MessageChannel` is imported when it is asked for: tools that only want the version need no sockets."""
+    if name == "MessageChannel":
+        from antiphon.message_channel import MessageChannel
+
+        return MessageChannel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

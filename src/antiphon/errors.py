@@ -4,7 +4,14 @@ import errno
 import sys
 from typing import Final
 
-__all__ = ["AntiphonError", "PollerUnavailable", "WouldBlock", "is_network_error", "is_would_block"]
+__all__ = [
+    "AntiphonError",
+    "MessageTooLong",
+    "PollerUnavailable",
+    "WouldBlock",
+    "is_network_error",
+    "is_would_block",
+]
 
 #: What a peer or the network does to a connection.  None of it is a defect of the program.
 NETWORK_ERRORS: Final = frozenset(
@@ -31,6 +38,26 @@ class AntiphonError(Exception):
 
 class PollerUnavailable(AntiphonError, ValueError):  # noqa: N818 (as BlockingIOError has none either)
     """The poller that was asked for does not exist on this system."""
+
+
+class MessageTooLong(AntiphonError, ValueError):  # noqa: N818 (as PollerUnavailable)
+    """A peer's message is longer than the channel allows.
+
+    Attributes:
+        limit: bytes that were allowed, without the terminator.
+        size: bytes that had arrived of it when that was noticed.
+        beginning: its first bytes, 40 at most.
+    """
+
+    def __init__(self, limit: int, size: int, beginning: bytes) -> None:
+        super().__init__(limit, size, beginning)
+        self.limit, self.size, self.beginning = limit, size, beginning
+
+    def __str__(self) -> str:
+        return (
+            f"wanted a message of at most {self.limit} bytes, found one of at least {self.size} "
+            f"that begins with {self.beginning!r}"
+        )
 
 
 class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)

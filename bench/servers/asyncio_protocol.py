@@ -1,0 +1,169 @@
+"""asyncio.Protocol with framing by hand: what somebody who tunes would ship.
+
+A read is split once, the replies to it leave in one write, and what there is of a line is kept in a list, so
+that nothing is quadratic.  The line handler is inlined: no library's API, and the strictest comparison.
+`--callback` calls a method per line instead, as a base class for protocols must.
+"""
+
+import asyncio
+
+from _listening import announce, parser
+from _loops import run
+
+CHUNK = b"\0" * 65536
+
+
+class Inlined(asyncio.Protocol):
+    """One method for all."""
+
+    __slots__ = ("missing", "out", "parts", "paused", "transport", "zeros_left")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.missing = 0
+        self.zeros_left = 0
+        self.paused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Buffer as much as the others do before pausing."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=262144)
+
+    def data_received(self, data: bytes) -> None:  # noqa: C901 (inlined on purpose)
+        """Answer all that is complete."""
+        out = []
+        while data:
+            if self.missing:
+                size = len(data)
+                if size < self.missing:
+                    self.parts.append(data)
+                    self.missing -= size
+                    break
+                self.parts.append(data[: self.missing])
+                data = data[self.missing :]
+                body = b"".join(self.parts)
+                self.parts.clear()
+                self.missing = 0
+                out.append(b"OK %d\r\n" % len(body))
+                continue
+            parts = self.parts
+            if parts:
+                if data[0] == 10 and parts[-1][-1] == 13:
+                    parts[-1] = parts[-1][:-1]
+                    data = b"\r" + data
+                if b"\r\n" not in data:
+                    parts.append(data)
+                    break
+                parts.append(data)
+                data = b"".join(parts)
+                parts.clear()
+            if data[:4] == b"PUT ":  # A body is not split.
+                end = data.find(b"\r\n")
+                if end >= 0:
+                    self.missing = int(data[4:end])
+                    data = data[end + 2 :]
+                    continue
+            lines = data.split(b"\r\n")
+            tail = lines.pop()
+            position = 0
+            for line in lines:
+                size = len(line)
+                position += size + 2
+                if size > 4096:
+                    out.append(b"LEN %d\r\n" % size)
+                    continue
+                command = line[:4]
+                if command == b"PUT ":
+                    self.missing = int(line[4:])
+                    break
+                if command == b"GET ":
+                    self.zeros_left += int(line[4:])
+                    if out:
+                        self.transport.write(b"".join(out))
+                        out.clear()
+                    if not self.paused:
+                        self.send_zeros()
+                else:
+                    out.append(line + b"\r\n")
+            else:
+                if tail:
+                    parts.append(tail)
+                break
+            data = data[position:]
+        if out:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def send_zeros(self) -> None:
+        """Write until the transport says that it has enough."""
+        write = self.transport.write
+        while self.zeros_left and not self.paused and not self.transport.is_closing():
+            left = self.zeros_left
+            if left >= 65536:
+                self.zeros_left = left - 65536
+                write(CHUNK)
+            else:
+                self.zeros_left = 0
+                write(CHUNK[:left])
+
+    def pause_writing(self) -> None:
+        """The transport has enough."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        self.paused = False
+        if self.zeros_left:
+            self.send_zeros()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Send no more."""
+        self.zeros_left = 0
+        self.paused = True
+
+
+class Callback(Inlined):
+    """The same framing with a method call per line; what is rare is left to the other."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Call `line_received` for each line."""
+        if self.missing or self.parts or data[:4] in (b"PUT ", b"GET "):
+            return Inlined.data_received(self, data)
+        self.out: list[bytes] = []
+        lines = data.split(b"\r\n")
+        tail = lines.pop()
+        for line in lines:
+            if len(line) > 4096 or line[:4] in (b"PUT ", b"GET "):
+                return Inlined.data_received(self, data)
+        for line in lines:
+            self.line_received(line)
+        if tail:
+            self.parts.append(tail)
+        out = self.out
+        if out:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        return None
+
+    def line_received(self, line: bytes) -> None:
+        """Echo a line."""
+        self.send(line + b"\r\n")
+
+    def send(self, data: bytes) -> None:
+        """Keep a reply until the read was dealt with."""
+        self.out.append(data)
+
+
+async def main(port: int, protocol: type[Inlined]) -> None:
+    """Serve for ever."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=4096)
+    announce(server.sockets[0].getsockname()[1])
+    await asyncio.Event().wait()
+
+
+arguments = parser()
+arguments.add_argument("--loop", default="asyncio")
+arguments.add_argument("--callback", action="store_true")
+options = arguments.parse_args()
+run(main(options.port, Callback if options.callback else Inlined), options.loop)
