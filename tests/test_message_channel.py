@@ -61,6 +61,28 @@ def test_all_messages_of_a_read_are_one_batch() -> None:
     assert channel.batches == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
 
 
+@pytest.mark.parametrize("lines", [b"one\r\n", b"one\r\ntwo\r\nthree\r\n"])
+def test_to_tell_that_all_were_used_costs_no_more_than_not_to_tell(
+    lines: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(MessageChannel):
+        count = 0
+
+        def messages_received(self, messages: list[bytes]) -> int:
+            self.count += len(messages)
+            return len(messages)
+
+    def made() -> Any:
+        raise AssertionError("a buffer was made, though nothing is to be kept")
+
+    monkeypatch.setattr("antiphon.message_channel.MessageBuffer", made)
+    monkeypatch.setattr(Counted, "_ac_own_buffer", lambda channel: made())
+    channel = Counted(ScriptedSocket(), {})
+    channel.feed(lines)
+    channel.feed(lines)
+    assert channel.count == 2 * lines.count(b"\n")
+
+
 def test_terminators_that_overlap_are_told_apart_from_the_front() -> None:
     channel = Messages()
     channel.set_terminator(b"aa")

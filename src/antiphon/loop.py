@@ -218,7 +218,7 @@ class Loop(Calls):
         self._batch, self.stale = ready, set()
         _handing_over.add(self)
         try:
-            dispatch(self, ready if self._mirror is None else self._unchanged(ready))
+            dispatch(self, self._unchanged(ready) if self._mirror is not None and len(ready) > 1 else ready)
         finally:
             self._batch, self.stale = _NOTHING, None  # The channels are the map's again.
             _handing_over.discard(self)
@@ -227,7 +227,7 @@ class Loop(Calls):
         """The same where a handler runs the loop, in the middle of its own batch."""
         outer, self._batch, self.stale = self._batch, ready, set()
         try:
-            dispatch(self, ready if self._mirror is None else self._unchanged(ready))
+            dispatch(self, self._unchanged(ready) if self._mirror is not None and len(ready) > 1 else ready)
         finally:
             around |= self.stale
             self._batch, self.stale = outer, around

@@ -250,7 +250,11 @@ class MessageChannel(async_chat):
                     except BaseException:
                         self._ac_interrupted(messages)
                         raise
-                    if used is None and self._ac_progress is None and self._ac_buffer is received:
+                    if (
+                        (used is None or (type(used) is int and used == len(messages)))
+                        and self._ac_progress is None
+                        and self._ac_buffer is received
+                    ):
                         self._ac_buffer = self._ac_messages = None
                         return
                     self._ac_returned(messages, used)
@@ -324,7 +328,8 @@ class MessageChannel(async_chat):
         """Keep what `messages_received` says that it has not used."""
         if self._ac_messages is not messages:  # It has closed, taken the rest, or run the loop.
             return
-        if used is None and self._ac_progress is None and type(self._ac_buffer) is bytes:
+        all_used = used is None or (type(used) is int and used == len(messages))
+        if all_used and self._ac_progress is None and type(self._ac_buffer) is bytes:
             self._ac_drop()
             return
         total = self._ac_own_buffer().total
