@@ -409,3 +409,11 @@ def test_by_default_a_failing_callback_closes_the_channel(caplog: pytest.LogCapt
         assert channel._map == {}
         assert received(peer) == b""
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_no_end_is_told_of_a_message_that_was_closed_while_it_was_collected() -> None:
+    channel = Chat(ScriptedSocket(b"one\ntwo;three;"))
+    channel.on_found = lambda message: channel.set_terminator(b";")
+    channel.on_data = lambda piece: channel.close() if piece == b"two" else None
+    channel.handle_read()
+    assert (channel.messages, channel.pieces) == ([b"one"], [b"two"])

@@ -332,6 +332,17 @@ def test_a_map_in_the_place_of_a_dead_one_does_not_get_its_loop(monkeypatch: pyt
     assert loop_of(channels).map is channels
 
 
+def test_the_end_of_a_loop_is_no_end_of_the_one_that_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    channels: dict[int, Any] = {}
+    loop_of(channels)  # Nobody holds it.
+    stranger = Loop({})
+    first = loop_of(channels)
+    monkeypatch.setitem(sys.modules["antiphon.maps"]._loops, id(channels), weakref.ref(stranger))
+    del first
+    gc.collect()
+    assert sys.modules["antiphon.maps"]._loops[id(channels)]() is stranger
+
+
 @pytest.mark.parametrize("make", MAPS, ids=lambda make: make.__name__)
 def test_a_loop_goes_with_its_map(wires: Wires, make: Callable[[], Any]) -> None:
     channels = make()

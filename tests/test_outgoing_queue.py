@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import asyncore
+from antiphon import asyncore, outgoing
 from antiphon.asynchat import fifo
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ
@@ -307,6 +307,23 @@ def test_a_replaced_queue_sends_in_parts_as_well(make_queue: Callable[[], Any]) 
         channel.push(BIG)
         channel.push(b"end")
         assert transferred(channel, peer, len(BIG) + 3) == BIG + b"end"
+
+
+def test_what_another_thread_pushes_while_the_queue_is_made_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel = Chat(ScriptedSocket())
+    channel.connected = False
+    make = outgoing._make_outbox
+
+    def interrupted(kind: Any) -> Any:
+        if channel._ac_outbox is None:
+            channel.push(b"meanwhile ")
+        return make(kind)
+
+    monkeypatch.setattr(outgoing, "_make_outbox", interrupted)
+    channel.producer_fifo.append(b"appended")
+    assert list(channel.producer_fifo) == [b"meanwhile ", b"appended"]
 
 
 def test_an_empty_push_puts_nothing_into_a_replaced_queue() -> None:
