@@ -292,6 +292,25 @@ def test_a_call_that_comes_when_the_loop_is_done_with_all_is_not_lost() -> None:
     loop.close()
 
 
+def test_a_predicate_that_changes_another_channel_does_not_end_the_wait(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels, _, _ = silent_map(wires)
+    other, _ = wires.channel(Noting, channels)
+
+    class Meddling(Noting):
+        def readable(self) -> bool:
+            other.connecting = not other.connecting
+            return True
+
+    wires.channel(Meddling, channels)
+    spin(channels)
+    wakes: list[int] = []
+    monkeypatch.setattr(Loop, "wake", lambda loop: wakes.append(1))
+    spin(channels, turns=3)
+    assert wakes == []
+
+
 def test_a_loop_whose_last_timer_is_cancelled_is_let_go_of() -> None:
     clock = FakeClock()
     loop = Loop({}, now=clock, make_poller=lambda: SilentPoller(clock))

@@ -240,6 +240,39 @@ def test_a_file_that_cannot_be_read_ends_the_connection(path: Path, monkeypatch:
         assert channel._map == {}
 
 
+def test_a_file_producer_of_ones_own_is_asked_for_its_chunks(path: Path, sendfile_calls: list[int]) -> None:
+    class Upper(FileProducer):
+        def more(self) -> bytes:
+            return super().more().upper()
+
+    path.write_bytes(b"abc" * 1000)
+    with plain() as (channel, peer):
+        channel.push_with_producer(Upper(path.open("rb")))
+        assert transferred(channel, peer, 3000) == b"ABC" * 1000
+        assert sendfile_calls == []
+
+
+def test_a_file_producer_whose_more_was_replaced_is_asked_for_its_chunks(
+    path: Path, sendfile_calls: list[int]
+) -> None:
+    producer = FileProducer(path.open("rb"), count=3)
+    producer.more = iter([b"one", b"two", b""]).__next__  # type: ignore[method-assign]
+    with plain() as (channel, peer):
+        channel.push_with_producer(producer)
+        assert transferred(channel, peer, 6) == b"onetwo"
+        assert sendfile_calls == []
+
+
+def test_a_file_producer_that_was_closed_sends_nothing_more(path: Path, sendfile_calls: list[int]) -> None:
+    with path.open("rb") as file, plain() as (channel, peer):
+        producer = FileProducer(file, close_file=False)
+        producer.close()
+        channel.push_with_producer(producer)
+        channel.push(b"end")
+        assert transferred(channel, peer, len(MIB)) == b"end"
+        assert sendfile_calls == []
+
+
 def test_a_file_goes_through_a_send_of_ones_own(path: Path, sendfile_calls: list[int]) -> None:
     class Seeing(Chat):
         seen = 0

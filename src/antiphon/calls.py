@@ -28,7 +28,7 @@ class Calls:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
-        self._timers = Timers(now, started=WeakMethod(self._pin), ended=WeakMethod(self._unpin_if_idle))
+        self._timers = Timers(now, started=WeakMethod(self._pin), ended=WeakMethod(self._unpin))
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._pinned = False
         #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
@@ -115,10 +115,6 @@ class Calls:
         _pinned.discard(self)
         if self.busy:  # Another thread was faster.
             self._pin()
-
-    def _unpin_if_idle(self) -> None:
-        if not self._calls:
-            self._unpin()
 
     @property
     def busy(self) -> bool:

@@ -157,6 +157,8 @@ class Loop(Calls):
                 return
             if self._mirror is not None:
                 self._read_map_again(self._mirror)
+            if self._polled:
+                self._ask_polled()
             self.turns += 1
             self._waiting = True
             try:
@@ -186,9 +188,7 @@ class Loop(Calls):
         return True
 
     def _prepare(self, timeout: float | None) -> float | None:
-        """Tell the poller what has changed, or may have; how long to wait."""
-        if self._polled:
-            self._ask_polled()
+        """Tell the poller what has changed; how long to wait."""
         dirty, channels = self._dirty, self.map
         kind: Any = None
         for fd in tuple(dirty):

@@ -1,7 +1,7 @@
 """The output side of `async_chat`: what is pushed and produced is sent as the system takes it."""
 
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from antiphon import asyncore
 from antiphon.asyncore import dispatcher
@@ -54,18 +54,19 @@ class Outgoing(dispatcher):
     def producer_fifo(self, queue: Any) -> None:
         if self._ac_cork == DELIVERING:
             self._ac_flush()
-        if isinstance(self._ac_outbox, Outbox) and queue is not self._ac_outbox:
-            self._ac_outbox.changed = None
-        if queue is not self._ac_outbox:
-            self._ac_outbox = None
-        self._ac_foreign_fifo = None if queue is self._ac_outbox else queue
+        present = self._ac_outbox
+        if queue is present:
+            self._ac_foreign_fifo = None
+        else:
+            if isinstance(present, Outbox):
+                present.changed = None
+            self._ac_outbox, self._ac_foreign_fifo = None, queue
         self._ac_untracked = True  # It can't tell of what is appended to it.
         self._ac_state_changed()
 
     def _ac_own_outbox(self) -> Outbox:
-        while (
-            True
-        ):  # Another thread may be pushing. From the comparison to the assignment, none comes between.
+        # Another thread may be pushing. From the comparison to the assignment, none comes between.
+        while True:
             present = self._ac_outbox
             if isinstance(present, Outbox):
                 return present
@@ -305,7 +306,7 @@ class Outgoing(dispatcher):
         """
         first = outbox[0] if outbox else None
         try:
-            if isinstance(first, FileProducer):
+            if _is_sent_by_the_system(first):
                 return send_file(self._ac_socket, first, budget) or None
             pieces = outbox.take_large()
             return self._ac_send_several(outbox, pieces) if pieces else None
@@ -314,7 +315,7 @@ class Outgoing(dispatcher):
         except OSError as error:
             if error.errno in asyncore._DISCONNECTED:
                 self._ac_hang_up()
-            elif isinstance(first, FileProducer):
+            elif _is_sent_by_the_system(first):
                 outbox.finish(first)
                 self._ac_producer_failed(error)
             else:
@@ -374,3 +375,8 @@ class Outgoing(dispatcher):
         if isinstance(outbox, Outbox):
             outbox.changed = None
             outbox.discard()
+
+
+def _is_sent_by_the_system(item: Any) -> TypeGuard[FileProducer]:
+    """Whether nobody would miss the chunks of a file; a class of a program's own may change them."""
+    return type(item) is FileProducer and not item.closed and "more" not in vars(item)

@@ -4,8 +4,8 @@ from typing import Final
 
 __all__ = ["ADAPTIVE", "FIRST", "LARGEST", "SIZED", "adapted"]
 
-#: Bytes: where an adaptive size starts, and the most that it grows to.  malloc(3) takes larger blocks than
-#: twice that from the kernel anew each time, and 256 KiB at once cost more in page faults than they save.
+#: Bytes: where an adaptive size starts, and the most that it grows to.  Blocks from 128 KiB on may be mapped
+#: anew for each read (mallopt(3), M_MMAP_THRESHOLD): on a fresh heap, reads of 256 KiB took twice the time.
 FIRST: Final = 4096
 LARGEST: Final = 65_536
 #: Bytes: when at least so many are missing of a length, just those are asked for. To copy what came too much

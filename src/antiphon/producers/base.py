@@ -92,6 +92,11 @@ class GeneratedProducer(Producer):
         finally:
             self._running = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is to come: it is exhausted, has failed, or was closed."""
+        return self._closed
+
     def close(self) -> None:
         """Release what the producer holds; `more()` returns b"" from now on.
 
