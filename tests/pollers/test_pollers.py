@@ -6,20 +6,23 @@ from antiphon import pollers
 from antiphon.errors import PollerUnavailable
 from antiphon.pollers import make, maker, offered, pick
 
-EVERYTHING = ("epoll", "kqueue", "poll", "select")
+EVERYTHING = ("adaptive", "epoll", "kqueue", "poll", "select")
+
+ADAPTS = hasattr(select, "epoll") and hasattr(select, "poll")
 
 
 @pytest.mark.parametrize(
     ("wanted", "there_is", "picked"),
     [
-        (None, {"epoll", "poll", "select"}, "epoll"),
+        (None, {"adaptive", "epoll", "poll", "select"}, "adaptive"),
+        (None, {"epoll", "select"}, "epoll"),
         (None, {"kqueue", "poll", "select"}, "kqueue"),
         (None, {"select", "poll"}, "poll"),
         (None, {"select"}, "select"),
         ("select", EVERYTHING, "select"),
         ("poll", EVERYTHING, "poll"),
     ],
-    ids=["Linux", "BSD", "other POSIX", "Windows", "select on any", "poll on any"],
+    ids=["Linux", "Linux without poll", "BSD", "other POSIX", "Windows", "select on any", "poll on any"],
 )
 def test_the_wish_decides_and_else_the_best(wanted: str | None, there_is: set[str], picked: str) -> None:
     assert pick(wanted, there_is) == picked
@@ -39,7 +42,8 @@ def test_a_poller_that_nobody_knows_is_not_picked_even_if_offered() -> None:
 
 def test_what_the_system_has_is_offered() -> None:
     names = offered()
-    assert [name for name in EVERYTHING if hasattr(select, name)] == list(names)
+    assert [name for name in EVERYTHING if hasattr(select, name)] == [*names][-len(names) + ADAPTS :]
+    assert ("adaptive" in names) == ADAPTS
     assert "select" in names
 
 

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 #: Best first.  epoll and kqueue cost per event; poll and select per descriptor.
-PREFERENCE: Final = ("epoll", "kqueue", "poll", "select")
+PREFERENCE: Final = ("adaptive", "epoll", "kqueue", "poll", "select")
 
 #: Names the poller that `make` uses where the program does not ask for one.
 ENVIRONMENT_VARIABLE: Final = "ANTIPHON_POLLER"
@@ -58,7 +58,8 @@ def pick(wanted: str | None, offered: Collection[str]) -> str:
 
 def offered() -> tuple[str, ...]:
     """The names of the pollers that this system has, best first."""
-    return tuple(name for name in PREFERENCE if hasattr(system, name))
+    both = hasattr(system, "epoll") and hasattr(system, "poll")
+    return tuple(name for name in PREFERENCE if (both if name == "adaptive" else hasattr(system, name)))
 
 
 def make(wanted: str | None = None) -> Poller:
@@ -78,7 +79,9 @@ def make(wanted: str | None = None) -> Poller:
 def maker(name: str) -> Callable[[], Poller]:
     """What makes a poller of that name. Imports its module only: others may not concern this system."""
     # Written out for the tools that find the modules of a program by its import statements.
-    if name == "epoll":
+    if name == "adaptive":
+        import antiphon.pollers.adaptive
+    elif name == "epoll":
         import antiphon.pollers.epoll
     elif name == "kqueue":
         import antiphon.pollers.kqueue

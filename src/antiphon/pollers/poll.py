@@ -4,7 +4,7 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
-from antiphon.pollers.base import check_interest, milliseconds
+from antiphon.pollers.base import EVERYTHING, check_interest, milliseconds
 
 __all__ = ["PollPoller"]
 
@@ -22,24 +22,26 @@ class PollPoller:
 
     def __init__(self) -> None:
         """Watch nothing yet."""
-        self._interest: dict[int, int] = {}
+        #: Descriptor -> interest.
+        self.watched: dict[int, int] = {}
         self._poll: select.poll | None = select.poll()
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
-        if self._interest.get(fd) == interest:
+        if self.watched.get(fd) == interest:
             return
-        check_interest(interest)
+        if not 0 < interest <= EVERYTHING:
+            check_interest(interest)
         self._opened().register(fd, interest)
-        self._interest[fd] = interest
+        self.watched[fd] = interest
 
     def interest(self, fd: int) -> int:
         """What `fd` is watched for; 0 when it is not."""
-        return self._interest.get(fd, 0)
+        return self.watched.get(fd, 0)
 
     def forget(self, fd: int) -> None:
         """Report `fd` no more; never fails."""
-        if self._poll is not None and self._interest.pop(fd, None) is not None:
+        if self._poll is not None and self.watched.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
@@ -53,5 +55,5 @@ class PollPoller:
 
     def close(self) -> None:
         """Forget every descriptor; there is no kernel object to close."""
-        self._interest.clear()
+        self.watched.clear()
         self._poll = None

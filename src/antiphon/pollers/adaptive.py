@@ -1,0 +1,92 @@
+"""poll(2) while that is cheaper, then epoll(7): Linux.
+
+Each descriptor that epoll watches costs a system call when it comes, one when it goes and one for each change
+of what is wanted of it.  poll(2) learns all of that in the wait, and looks at every descriptor in each.  So a
+few peers who come and go are cheaper by poll, a few who stay or many of any kind by epoll.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+assert not TYPE_CHECKING or sys.platform == "linux"
+
+from antiphon.pollers.epoll import EpollPoller  # noqa: E402 (there is none where the line above fails)
+from antiphon.pollers.poll import PollPoller  # noqa: E402
+
+__all__ = ["FEW", "PATIENCE", "AdaptivePoller"]
+
+#: Descriptors that poll(2) watches at most.
+FEW: Final = 64
+#: How many descriptors poll(2) looks at in the time of one epoll_ctl(2): 0.06 and 0.9 µs were measured.
+CHANGE: Final = 16
+#: What poll(2) may have cost more than epoll would have, in descriptors looked at, before epoll takes over:
+#: as much as it costs to have epoll watch as many as there may be.
+PATIENCE: Final = FEW * CHANGE
+
+
+class AdaptivePoller:
+    """A poller that begins with poll(2) and goes over to epoll when that would have been cheaper so far.
+
+    It does not go back.  Before, it takes no descriptor itself.  When epoll does not take all that is
+    watched, because something is closed or no descriptor is left for epoll, poll goes on watching.
+
+    Attributes:
+        watch: see `Poller.watch`; this and the others are those of the poller that is in use, so that it
+            makes no difference to a wait that there are two.
+        interest: see `Poller.interest`.
+        forget: see `Poller.forget`.
+        wait: see `Poller.wait`.
+        close: see `Poller.close`.
+    """
+
+    name = "adaptive"
+
+    watch: Callable[[int, int], None]
+    interest: Callable[[int], int]
+    forget: Callable[[int], None]
+    wait: Callable[[float | None], list[tuple[int, int]]]
+    close: Callable[[], None]
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._poll = PollPoller()
+        #: What poll(2) has cost more than epoll would have.
+        self._loss = 0
+        self._use(self._poll)
+        self.watch, self.wait = self._watch, self._wait
+
+    def _use(self, poller: PollPoller | EpollPoller) -> None:
+        self.watch, self.interest, self.forget = poller.watch, poller.interest, poller.forget
+        self.wait, self.close = poller.wait, poller.close
+
+    def _watch(self, fd: int, interest: int) -> None:
+        self._poll.watch(fd, interest)
+        if self._loss > 0:
+            self._loss -= CHANGE
+        if len(self._poll.watched) > FEW:
+            self._go_over()
+
+    def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        self._loss += len(self._poll.watched)
+        if self._loss > PATIENCE:
+            self._loss = 0
+            if self._go_over():
+                return self.wait(timeout)
+        return self._poll.wait(timeout)
+
+    def _go_over(self) -> bool:
+        """Have epoll watch everything, if it can; whether it does."""
+        try:
+            epoll = EpollPoller()
+        except OSError:  # EMFILE, ENFILE, ENOMEM
+            return False
+        try:
+            for fd, interest in self._poll.watched.items():
+                epoll.watch(fd, interest)
+        except (OSError, ValueError):  # Closed, or no descriptor at all: poll reports it as INVALID.
+            epoll.close()
+            return False
+        self._poll.close()
+        self._use(epoll)
+        return True
