@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 
 from antiphon.pollers.base import READ, WRITE
@@ -66,3 +68,21 @@ def test_a_closed_silent_poller_refuses() -> None:
         poller.wait(0)
     with pytest.raises(ValueError, match="closed"):
         poller.watch(3, READ)
+
+
+def test_what_is_ready_is_asked_for_in_each_wait_with_what_is_watched() -> None:
+    clock = FakeClock()
+    asked: list[dict[int, int]] = []
+
+    def ready(watched: Mapping[int, int]) -> list[tuple[int, int]]:
+        asked.append(dict(watched))
+        return [(3, READ)] if len(asked) < 3 else []
+
+    poller = SilentPoller(clock, ready)
+    poller.watch(3, READ)
+    poller.deliver((4, WRITE))
+    poller.deliver((5, WRITE), after=1)
+    assert [poller.wait(10) for _ in range(4)] == [[(4, WRITE)], [(3, READ)], [(3, READ)], [(5, WRITE)]]
+    assert poller.reported == [(5, WRITE)]
+    assert asked == [{3: READ}] * 3
+    assert clock() == 1

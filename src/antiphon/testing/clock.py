@@ -3,9 +3,15 @@
 With both, a loop runs through hours of timeouts at once, and always in the same way.
 """
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 from antiphon.pollers.base import check_interest
 
 __all__ = ["FakeClock", "SilentPoller"]
+
+#: (descriptor, ready bits)
+Events: TypeAlias = list[tuple[int, int]]
 
 
 class FakeClock:
@@ -46,20 +52,29 @@ class SilentPoller:
     A wait for which nothing is scripted advances the clock by its timeout and returns nothing, at once.
     One that would never end is a failure of the test.  What was delivered is reported once, watched or not.
 
+    Args:
+        clock: what each wait advances.
+        ready: called with what is watched, in each wait for which nothing was delivered; returns the events
+            that it is to return. Level-triggered: it is asked again in the next one.
+
     Attributes:
         watched: the descriptors that are watched now, and what for.
         waits: the timeouts of all waits so far, in seconds.
+        reported: what the last wait has returned.
     """
 
     name = "silent"
 
-    def __init__(self, clock: FakeClock) -> None:
-        """Advance `clock` with each wait."""
+    def __init__(
+        self, clock: FakeClock, ready: Callable[[Mapping[int, int]], Events] = lambda watched: []
+    ) -> None:
         self._clock = clock
-        self._script: list[tuple[float, list[tuple[int, int]]]] = []
+        self._ready = ready
+        self._script: list[tuple[float, Events]] = []
         self._is_closed = False
         self.watched: dict[int, int] = {}
         self.waits: list[float | None] = []
+        self.reported: Events = []
 
     def deliver(self, *events: tuple[int, int], after: float = 0.0) -> None:
         """Have one wait return `events`.
@@ -95,7 +110,13 @@ class SilentPoller:
         """
         self._check_open()
         self.waits.append(timeout)
+        self.reported = self._next(timeout)
+        return self.reported
+
+    def _next(self, timeout: float | None) -> Events:
         now = self._clock()
+        if not (self._script and self._script[0][0] <= now) and (ready := self._ready(self.watched)):
+            return ready
         if self._script and (timeout is None or self._script[0][0] <= now + timeout):
             arrival, events = self._script.pop(0)
             self._clock.advance(max(0.0, arrival - now))
