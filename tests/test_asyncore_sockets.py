@@ -5,6 +5,7 @@ import gc
 import select
 import socket
 import warnings
+import weakref
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ def test_closing_a_channel_cancels_its_timers(wires: Wires) -> None:
     assert not timer.active
 
 
-@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.EBADF])
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET])
 def test_closing_what_is_closed_is_fine(wires: Wires, number: int) -> None:
     channel, _ = wires.channel(Noting, {})
     channel.socket = Failing(number)
@@ -176,6 +177,22 @@ def test_a_socket_that_cannot_be_closed_says_so_after_the_channel_has_left(wires
         channel.close()
     assert channels == {}
     channel.socket = None
+
+
+def test_a_listener_that_was_closed_is_freed_at_once(wires: Wires) -> None:
+    listener = Noting(map=wires.map())
+    listener.create_socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    listener.handle_accept()
+    reference = weakref.ref(listener)
+    listener.close()
+    gc.disable()
+    try:
+        del listener
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_a_listener_and_a_connecting_channel_are_neither_when_they_are_closed(wires: Wires) -> None:

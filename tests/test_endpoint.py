@@ -119,7 +119,7 @@ def test_a_connection_that_is_made_at_once_is_told_at_once(wires: Wires, code: i
     assert channel.addr == ("192.0.2.1", 1)
 
 
-@pytest.mark.parametrize("code", [errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK])
+@pytest.mark.parametrize("code", [errno.EINPROGRESS, errno.EALREADY, errno.EINTR])
 def test_an_attempt_that_takes_its_time_is_told_later(wires: Wires, code: int) -> None:
     channel, _ = wires.channel(Noting, {})
     channel.socket, real = Scripted(code), channel.socket
@@ -129,19 +129,21 @@ def test_an_attempt_that_takes_its_time_is_told_later(wires: Wires, code: int) -
     assert states(channel) == (False, True, False, False)
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EWOULDBLOCK])
 @pytest.mark.parametrize(("platform", "in_progress"), [("win32", True), ("linux", False)])
 def test_what_windows_says_of_an_attempt_in_progress_is_an_error_elsewhere(
-    wires: Wires, monkeypatch: pytest.MonkeyPatch, platform: str, in_progress: bool
+    wires: Wires, monkeypatch: pytest.MonkeyPatch, platform: str, in_progress: bool, code: int
 ) -> None:
     channel, _ = wires.channel(Noting, {})
-    channel.socket, real = Scripted(errno.EINVAL), channel.socket
+    channel.socket, real = Scripted(code), channel.socket
     monkeypatch.setattr("sys.platform", platform)
     if in_progress:
         channel.connect(("192.0.2.1", 1))
     else:
-        with pytest.raises(OSError, match="EINVAL"):
+        with pytest.raises(OSError, match=r"EINVAL|EAGAIN"):
             channel.connect(("192.0.2.1", 1))
     channel.socket = real
+    assert channel.connecting is in_progress
 
 
 @pytest.mark.parametrize(("code", "said"), [(errno.ENOENT, "ENOENT"), (9999, "Unknown error 9999")])
@@ -153,6 +155,7 @@ def test_an_attempt_that_fails_at_once_raises(wires: Wires, code: int, said: str
     channel.socket = real
     assert caught.value.errno == code
     assert channel.events == []
+    assert states(channel) == (False, False, False, False)
 
 
 class Scripted:

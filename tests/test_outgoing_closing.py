@@ -1,5 +1,6 @@
 """A producer is closed once whenever its channel goes, whichever way that is."""
 
+import errno
 import socket
 import sys
 from collections import deque
@@ -10,6 +11,7 @@ import pytest
 
 from antiphon import asyncore
 from chat_support import Chat, Chunks, ClosingChunks, Patient, ScriptedSocket, connected, received, turn
+from loop_support import raising
 
 MIB = 1 << 20
 
@@ -94,6 +96,30 @@ def test_a_producer_is_closed_once_when_its_channel_goes(
             received(peer)
         go(channel, peer)
     assert (first.closings, second.closings) == (1, 1)
+
+
+def test_a_producer_is_closed_also_if_the_socket_cannot_be() -> None:
+    producer = ClosingChunks(b"never asked for")
+    channel = Chat(ScriptedSocket(takes=[0]))
+    channel.push(b"first")
+    channel.push_with_producer(producer)
+    channel.socket.close = raising(OSError(errno.EIO, "no"))
+    with pytest.raises(OSError, match="no"):
+        channel.close()
+    assert producer.closings == 1
+    assert not channel.producer_fifo
+
+
+@pytest.mark.parametrize("interrupted", [InterruptedError(errno.EINTR, "a signal")])
+def test_a_stand_in_for_a_socket_may_be_interrupted(interrupted: Exception) -> None:
+    channel = Patient(ScriptedSocket(interrupted, b"line\n", takes=[interrupted]))
+    channel.push(b"output")
+    channel.handle_read_event()
+    channel.handle_read_event()
+    channel.handle_write_event()
+    assert channel.errors == []
+    assert channel.messages == [b"line"]
+    assert channel.sock.wire == b"output"
 
 
 def test_a_producer_is_closed_when_it_is_exhausted() -> None:

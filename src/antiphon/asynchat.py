@@ -83,8 +83,10 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         if self._ac_cork == DELIVERING:
             self._ac_flush()
         self._ac_stop_delivering()
-        asyncore.dispatcher._ac_close(self)
-        self._ac_discard_output()
+        try:
+            asyncore.dispatcher._ac_close(self)
+        finally:
+            self._ac_discard_output()
 
 
 class simple_producer:  # noqa: N801 (the name that programs use)

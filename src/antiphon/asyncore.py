@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from antiphon.descriptor import file_wrapper
 from antiphon.endpoint import Endpoint, strerror
-from antiphon.errors import WouldBlock
+from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import TROUBLE, failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
 from antiphon.interest import noticed
@@ -59,6 +59,8 @@ _DISCONNECTED: frozenset[int] = frozenset(
         errno.EBADF,
     }
 )
+#: What close(2) may say of a descriptor that it has closed, or that is gone.  It must not be called again.
+_CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
 _reraised_exceptions: Final = ESCAPING
 _strerror = strerror
 
@@ -345,7 +347,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             self._ac_flush()
         try:
             sent: int = (self.socket if self._ac_socket is None else self._ac_socket).send(data)
-        except BlockingIOError:
+        except NOT_NOW:
             return 0
         except OSError as error:
             if error.errno in _DISCONNECTED:
@@ -362,7 +364,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         """
         try:
             data: bytes = (self.socket if self._ac_socket is None else self._ac_socket).recv(buffer_size)
-        except BlockingIOError as error:
+        except NOT_NOW as error:
             raise WouldBlock(*error.args) from None
         except OSError as error:
             if error.errno in _DISCONNECTED:
@@ -396,6 +398,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             self._ac_connected = self._ac_established = False
         else:
             self.connected = self.connecting = self.accepting = False
+            self._ac_backlog = None
         if self._ac_timers is not None:
             timers, self._ac_timers = self._ac_timers, None
             for timer in tuple(timers):
@@ -405,7 +408,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             try:
                 sock.close()
             except OSError as error:
-                if error.errno not in (errno.ENOTCONN, errno.EBADF):
+                if error.errno not in _CLOSED:
                     raise
 
 

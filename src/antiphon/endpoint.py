@@ -15,7 +15,11 @@ from antiphon.reporting import Reporting
 __all__ = ["Endpoint", "strerror"]
 
 
-_IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK)
+#: The connection is being made.  An interrupted connect(2) goes on (POSIX).
+_IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
+#: What Windows says instead.  Elsewhere, EAGAIN is the end of the attempt: the backlog of a Unix socket is
+#: full, or no port is left (connect(2)).
+_IN_PROGRESS_ON_WINDOWS: Final = (errno.EWOULDBLOCK, errno.EINVAL)
 
 
 def strerror(number: int) -> str:
@@ -135,17 +139,18 @@ class Endpoint(Reporting):
         """Connect to `address`; `handle_connect` follows, now or later.
 
         Raises:
-            OSError: the connection failed at once.
+            OSError: the connection failed at once. No `handle_connect` will follow.
         """
         self.connected = False
         self.connecting = True
         code = self.socket.connect_ex(address)
-        if code in _IN_PROGRESS or (code == errno.EINVAL and sys.platform == "win32"):
+        if code in _IN_PROGRESS or (sys.platform == "win32" and code in _IN_PROGRESS_ON_WINDOWS):
             self.addr = address
         elif code in (0, errno.EISCONN):
             self.addr = address
             self.handle_connect_event()
         else:
+            self.connecting = False
             raise OSError(code, errno.errorcode.get(code, strerror(code)))
 
     def accept(self) -> tuple[Any, Any] | None:

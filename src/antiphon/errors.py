@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 __all__ = [
+    "NOT_NOW",
     "AntiphonError",
     "MessageTooLong",
     "PollerUnavailable",
@@ -30,6 +31,10 @@ NETWORK_ERRORS: Final = frozenset(
         errno.ETIMEDOUT,
     }
 )
+
+#: What a call on a socket raises that has done nothing, and is to be made again.  EINTR comes from what is no
+#: `socket.socket`: for those, the interpreter makes the call again (PEP 475).
+NOT_NOW: Final = (BlockingIOError, InterruptedError)
 
 
 class AntiphonError(Exception):

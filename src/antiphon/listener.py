@@ -13,7 +13,9 @@ __all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog"]
 _log = logging.getLogger("antiphon")
 
 #: The process or the system has no descriptor or memory left for one more connection.
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, getattr(errno, "ENOSR", errno.ENOBUFS)}
+)
 
 #: The connection died before it was accepted, or its network did: accept(2) says to try again.
 PEER_GONE: Final = frozenset(
@@ -32,6 +34,9 @@ PEER_GONE: Final = frozenset(
         "EHOSTUNREACH",
         "EOPNOTSUPP",
         "ENETUNREACH",
+        "ETIMEDOUT",
+        "ESOCKTNOSUPPORT",
+        "EPROTONOSUPPORT",
     ]
     if (number := getattr(errno, name, None)) is not None
 )

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeGuard
 from antiphon import asyncore
 from antiphon.asyncore import dispatcher
 from antiphon.direct import is_plain, send_file
-from antiphon.errors import is_would_block
+from antiphon.errors import NOT_NOW, is_would_block
 from antiphon.failures import ESCAPING
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
@@ -310,7 +310,7 @@ class Outgoing(dispatcher):
                 return send_file(self._ac_socket, first, budget) or None
             pieces = outbox.take_large()
             return self._ac_send_several(outbox, pieces) if pieces else None
-        except BlockingIOError:
+        except NOT_NOW:
             pass
         except OSError as error:
             if error.errno in asyncore._DISCONNECTED:
@@ -337,7 +337,7 @@ class Outgoing(dispatcher):
 
     def _ac_send_failed(self, error: OSError) -> None:
         """Deal with what a subclass's `send` raised; what it didn't send waits."""
-        if not isinstance(error, BlockingIOError) and not is_would_block(error):
+        if not isinstance(error, NOT_NOW) and not is_would_block(error):
             self.handle_error()
 
     def _ac_producer_failed(self, error: BaseException | None) -> None:
