@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from antiphon.datagrams import DatagramChannel
     from antiphon.message_channel import MessageChannel
 
-__all__ = ["MessageChannel", "__version__", "install"]
+__all__ = ["DatagramChannel", "MessageChannel", "__version__", "install"]
 
 __version__ = "0.1.0"
 
@@ -29,9 +30,13 @@ def install() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`MessageChannel` is imported when it is asked for: tools that only want the version need no sockets."""
+    """A class is imported when it is asked for: tools that only want the version need no sockets."""
     if name == "MessageChannel":
         from antiphon.message_channel import MessageChannel
 
         return MessageChannel
+    if name == "DatagramChannel":
+        from antiphon.datagrams import DatagramChannel
+
+        return DatagramChannel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
