@@ -20,6 +20,7 @@ from antiphon.loop import Loop
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import Poller
 from antiphon.testing import FakeClock, SilentPoller
+from asyncio_engine import turns_of_asyncio
 
 #: The system's own pollers; what a channel notices must not depend on which of them it is.
 POLLERS = pollers.offered()
@@ -98,6 +99,17 @@ def each_poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Runs the test once with every poller of the system; the loops of its maps use that one."""
     monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)
     return str(request.param)
+
+
+@pytest.fixture(params=[*POLLERS, "asyncio"])
+def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same, and once in the turns of an asyncio loop."""
+    if request.param == "asyncio":
+        with turns_of_asyncio(monkeypatch):
+            yield "asyncio"
+    else:
+        monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)
+        yield str(request.param)
 
 
 @pytest.fixture(params=[False, True], ids=["poll", "poll2"])

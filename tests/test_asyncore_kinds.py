@@ -18,12 +18,12 @@ from loop_support import Noting, Wires, Writing, is_closed, spin
 assert not TYPE_CHECKING or sys.platform != "win32"
 
 wires = loop_support.wires
-each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
 use_poll = loop_support.use_poll
 
 
 @pytest.fixture(params=[ChannelMap, dict], ids=lambda make: make.__name__)
-def channels(request: pytest.FixtureRequest, each_poller: str) -> Any:
+def channels(request: pytest.FixtureRequest, each_engine: str) -> Any:
     return request.param()
 
 

@@ -16,7 +16,7 @@ from antiphon.errors import WouldBlock
 from loop_support import Failing, Noting, Wires, Writing, is_closed, raising, spin
 
 wires = loop_support.wires
-each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
 use_poll = loop_support.use_poll
 
 
@@ -48,7 +48,7 @@ def test_a_socket_that_is_not_connected_is_taken_as_such(wires: Wires) -> None:
 
 
 def test_a_socket_whose_peer_has_gone_ends_closed_after_a_turn(
-    wires: Wires, each_poller: str, use_poll: bool
+    wires: Wires, each_engine: str, use_poll: bool
 ) -> None:
     channels: dict[int, Any] = {}
     near, far = wires.pair(socket.AF_INET)

@@ -19,7 +19,7 @@ from loop_support import Noting, Wires, Writing, spin
 assert not TYPE_CHECKING or sys.platform != "win32"
 
 wires = loop_support.wires
-each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
 use_poll = loop_support.use_poll
 
 
@@ -51,7 +51,7 @@ def states(channel: Any) -> tuple[bool, bool, bool, bool]:
 
 
 def test_a_connection_is_made_told_and_used(
-    wires: Wires, server: socket.socket, each_poller: str, use_poll: bool
+    wires: Wires, server: socket.socket, each_engine: str, use_poll: bool
 ) -> None:
     channels: dict[int, Any] = {}
     channel = client(wires, channels, Writing)
@@ -77,7 +77,7 @@ def test_a_greeting_is_read_after_the_connection_is_told(wires: Wires, server: s
 
 
 def test_a_refused_connection_ends_the_channel(
-    wires: Wires, refusing: Any, each_poller: str, use_poll: bool
+    wires: Wires, refusing: Any, each_engine: str, use_poll: bool
 ) -> None:
     channels: dict[int, Any] = {}
     channel = client(wires, channels, Writing)

@@ -11,7 +11,7 @@ from antiphon.pollers.base import READ, URGENT, WRITE
 from loop_support import Foreign, Noting, Wires, Writing, spin
 
 wires = loop_support.wires
-each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
 EVERYTHING = READ | URGENT
 
 
@@ -207,7 +207,7 @@ def test_a_handler_that_is_put_on_an_instance_has_its_events_waited_for(wires: W
     assert called == [name]
 
 
-def test_a_write_handler_that_is_put_on_a_channel_late_is_called(wires: Wires, each_poller: str) -> None:
+def test_a_write_handler_that_is_put_on_a_channel_late_is_called(wires: Wires, each_engine: str) -> None:
     channels: dict[int, Any] = {}
     channel, _ = wires.channel(asyncore.dispatcher, channels)
     spin(channels)

@@ -17,6 +17,7 @@ from antiphon.testing import FakeClock, SilentPoller
 from loop_support import Noting, Wires, is_closed, silent_map, spin, with_sources
 
 wires = loop_support.wires
+each_engine = loop_support.each_engine
 each_poller = loop_support.each_poller
 use_poll = loop_support.use_poll
 
@@ -138,7 +139,7 @@ def test_a_long_queue_is_taken_in_growing_batches(wires: Wires) -> None:
     assert [turn(listener, channels, poller) for _ in range(2)] == [1, 1 + 1]
 
 
-def test_all_waiting_connections_are_accepted(wires: Wires, each_poller: str, use_poll: bool) -> None:
+def test_all_waiting_connections_are_accepted(wires: Wires, each_engine: str, use_poll: bool) -> None:
     channels: dict[int, Any] = {}
     listener = wires.listener(Listening, channels)
     clients = [wires.client(listener.socket.getsockname()) for _ in range(20)]

@@ -22,6 +22,7 @@ from loop_support import Noting, Wires, silent_map, spin, with_sources
 assert not TYPE_CHECKING or sys.platform != "win32"
 
 wires = loop_support.wires
+each_engine = loop_support.each_engine
 each_poller = loop_support.each_poller
 
 #: Seconds after which a thread that should have ended is taken to hang.
@@ -333,7 +334,7 @@ def test_a_timer_of_a_channel_that_closes_meanwhile_is_never_called(wires: Wires
 
 
 @pytest.mark.parametrize("make", [ChannelMap, dict])
-def test_a_handler_may_run_the_loop(wires: Wires, make: type, each_poller: str) -> None:
+def test_a_handler_may_run_the_loop(wires: Wires, make: type, each_engine: str) -> None:
     channels = make()
 
     class Nesting(Noting):

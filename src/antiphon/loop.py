@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
@@ -23,7 +23,7 @@ from antiphon.outbox import DELIVERING
 from antiphon.pollers.base import READ, Poller
 from antiphon.wakeup import Wakeup
 
-__all__ = ["Batch", "Dispatch", "Loop"]
+__all__ = ["Batch", "Dispatch", "Host", "Loop"]
 
 _log = logging.getLogger("antiphon")
 
@@ -42,6 +42,13 @@ _all_loops: "WeakSet[Loop]" = WeakSet()
 _NOTHING: Final[list[tuple[int, int]]] = []
 #: Loops in the middle of a batch.
 _handing_over: "set[Loop]" = set()
+
+
+class Host(Protocol):
+    """What runs the turns of a loop in the place of `asyncore.loop()`."""
+
+    def check_turn(self) -> None:
+        """Raise RuntimeError unless a turn that is about to begin is the host's."""
 
 
 class Loop(Calls):
@@ -80,6 +87,10 @@ class Loop(Calls):
         self.turns = 0
         self._makes_do = False
         self._asked: tuple[int, int] | None = None
+        #: Who runs the turns in place of `asyncore.loop()`, if anybody does.
+        self.host: Host | None = None
+        #: Whether the wait of the turn to come is prepared.
+        self._parked = False
         _all_loops.add(self)
 
     def __repr__(self) -> str:
@@ -176,6 +187,8 @@ class Loop(Calls):
 
     def _begin(self) -> bool:
         """Do what comes before the wait; whether there is anything to wait for."""
+        if self.host is not None:
+            self.host.check_turn()
         if _handing_over:
             self._flush_handlers()
         if self._calls:
@@ -208,7 +221,7 @@ class Loop(Calls):
         if self._makes_do:
             self._release()
         self._more_to_do = False  # First: another thread may be making more at this moment.
-        if self._pinned or self._polled or self._poller is None:
+        if self._pinned or self._polled or self._poller is None or self.host is not None:
             self._more_to_do = True
 
     def _hand_over(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
@@ -313,6 +326,9 @@ class Loop(Calls):
                 self._polled.discard(fd)
 
     def _ask_polled(self) -> None:
+        if self._parked:
+            self._parked = False
+            return
         for fd in tuple(self._polled):
             channel = self.map.get(fd)
             if channel is None:
@@ -354,6 +370,40 @@ class Loop(Calls):
             return interest_of(channel, traits)
         finally:
             self._asked = None
+
+    # -- turns that somebody else waits for ----------------------------------------------------------
+
+    def park(self) -> tuple[Poller, float | None]:
+        """Prepare for a wait that the host does, until `turn(0.0)`.
+
+        Returns:
+            The poller, which has an event from now on when there is something to do; and the seconds after
+            which there is something to do in any case, None for never.
+        """
+        with self._lock:
+            self._waiting = True  # First: from here on, who changes something ends the wait.
+            if self._mirror is not None:
+                self._read_map_again(self._mirror)
+            self._parked = False
+            if self._polled:
+                self._ask_polled()
+            self._parked = True
+            poller = self._poller or self._open()
+            if self._wakeup is not None and not self.map:  # A turn without channels does not look.
+                self._wakeup.drain()
+            return poller, self._prepare(None)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there are channels that are to be asked again and again what they wait for."""
+        return bool(self._polled)
+
+    def use(self, make_poller: Callable[[], Poller], host: "Host | None") -> None:
+        """Wait with other pollers from now on, in turns of `host`; None for `asyncore.loop()`."""
+        with self._lock:
+            self._make_poller, self.host = make_poller, host
+            self._waiting = False
+            self._release()
 
     # -- end and fork --------------------------------------------------------------------------------
 

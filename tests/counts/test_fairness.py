@@ -14,7 +14,7 @@ from counts.dialogues import LINE, Echo, Listener
 from loop_support import Wires, spin
 
 wires = loop_support.wires
-each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
 use_poll = loop_support.use_poll
 
 
@@ -65,7 +65,7 @@ def drained(client: socket.socket) -> None:
 
 @pytest.mark.parametrize("kind", ["ChannelMap", "dict"])
 def test_beside_peers_that_flood_a_quiet_one_is_answered_in_the_turn_of_its_request(
-    wires: Wires, each_poller: str, use_poll: bool, kind: str
+    wires: Wires, each_engine: str, use_poll: bool, kind: str
 ) -> None:
     channels: Any = wires.map() if kind == "ChannelMap" else {}
     before = [wires.channel(Busy, channels) for _ in range(3)]

@@ -37,6 +37,8 @@ class EpollPoller:
         self._refused: dict[int, int] = {}
         self._poll = select.poll()
         self._suspects: set[int] = set()
+        #: How often the epoll instance was replaced by another.
+        self.generation = 0
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
@@ -122,14 +124,20 @@ class EpollPoller:
         if len(true) < len(ready):
             self._epoll.close()
             self._epoll = select.epoll()
+            self.generation += 1
             self._suspects.clear()
             for fd, interest in self._interest.items():
                 with suppress(OSError):  # Closed, and to be forgotten yet.
                     self._epoll.register(fd, interest)
         return true
 
+    @property
+    def never_sleeps(self) -> bool:
+        """Whether something is always ready, of which the descriptor of the epoll instance tells nothing."""
+        return bool(self._refused)
+
     def fileno(self) -> int:
-        """The epoll instance's own descriptor.
+        """The epoll instance's own descriptor, readable while something is ready.
 
         Raises:
             ValueError: the poller is closed.
