@@ -3,11 +3,10 @@
 import asyncio
 import gc
 import socket
-import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -398,9 +397,7 @@ def test_files_that_are_always_ready_are_served(wires: Wires, tmp_path: Any) -> 
     file = tmp_path / "file"
     file.write_bytes(b"contents")
 
-    assert not TYPE_CHECKING or sys.platform != "win32"
-
-    class Reader(asyncore.file_dispatcher):
+    class Reader(asyncore.file_dispatcher):  # type: ignore[name-defined,misc,unused-ignore]
         received = b""
 
         def writable(self) -> bool:
@@ -512,3 +509,28 @@ def test_poll2_deals_with_the_events_if_asked_for(wires: Wires) -> None:
             await until(lambda: channel.received)
 
     run(main)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_handler_may_detach(wires: Wires, channels: Any, error: type[BaseException] | None) -> None:
+    class Detaching(Noting):
+        def handle_read(self) -> None:
+            super().handle_read()
+            attached.detach()
+            if error is not None:
+                raise error
+
+    channel, far = wires.channel(Detaching, channels)
+    host = asyncio.new_event_loop()
+    attached = attach(channels, host)
+    far.send(b"1")
+    if error is None:
+        host.run_until_complete(until(lambda: channel.received))
+    else:
+        with pytest.raises(error):
+            host.run_forever()
+    far.send(b"2")
+    asyncore.loop(0, map=channels, count=2) if error is None else None
+    host.run_until_complete(asyncio.sleep(0))
+    assert channel.received == (b"12" if error is None else b"1")
+    host.close()

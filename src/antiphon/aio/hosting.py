@@ -1,8 +1,8 @@
 """asyncio code where `asyncore.loop()` owns the thread: an asyncio loop that takes one step at a time.
 
 Its selector's descriptor is a channel of the map.  A step is a run of the asyncio loop that is stopped at
-once, which has asyncio do what is ready and due, and never wait.  `call_soon` and `call_at`, through which all
-else goes, tell when the next step is to be.
+once, which has asyncio do what is ready and due, and never wait.  `call_soon` and `call_at`, through which
+all else goes, tell when the next step is to be.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import heapq
 import selectors
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, TypeVarTuple, Unpack
+from typing import Any, Final, TypeVarTuple
 
 from antiphon import asyncore
 from antiphon.timers import Timer
@@ -107,8 +107,8 @@ class HostedLoop(asyncio.SelectorEventLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[_Arguments]], object],
-        *args: Unpack[_Arguments],
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
         context: Context | None = None,
     ) -> asyncio.Handle:
         """As any asyncio loop's; a turn of the map's loop is to follow."""
@@ -120,8 +120,8 @@ class HostedLoop(asyncio.SelectorEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[_Arguments]], object],
-        *args: Unpack[_Arguments],
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """As any asyncio loop's; `when` is in the seconds of `time.monotonic`, as for the map's loop."""
