@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import pytest
-
 from antiphon import asyncore
 from antiphon.aio import Attachment
 from antiphon.loop import Loop
@@ -43,6 +41,14 @@ class Engine:
             self._served[loop] = serving = Serving(channels, self.host, poll, self._in_thread)
         if channels or loop.busy:
             self.host.run_until_complete(serving.turn(timeout))
+
+    def instead_of(self, original: Poll) -> Poll:
+        """What is called in the place of `asyncore.poll` or `poll2`."""
+
+        def poll(timeout: float | None = 0.0, map: Any = None) -> None:
+            self.turn(original, timeout, map)
+
+        return poll
 
     def close(self) -> None:
         """Detach everything."""
@@ -86,15 +92,13 @@ class Serving:
 
 
 @contextmanager
-def turns_of_asyncio(monkeypatch: pytest.MonkeyPatch, *, in_thread: bool = False) -> Iterator[Engine]:
+def turns_of_asyncio(*, in_thread: bool = False) -> Iterator[Engine]:
     """Have `asyncore.poll` and `poll2`, and with them `asyncore.loop`, use an asyncio loop."""
     engine = Engine(in_thread=in_thread)
-    for name in "poll", "poll2":
-        original = getattr(asyncore, name)
-
-        def poll(timeout: float | None = 0.0, map: Any = None, original: Poll = original) -> None:
-            engine.turn(original, timeout, map)
-
-        monkeypatch.setattr(asyncore, name, poll)
-    yield engine
-    engine.close()
+    originals = asyncore.poll, asyncore.poll2
+    asyncore.poll, asyncore.poll2 = map(engine.instead_of, originals)  # type: ignore[assignment]
+    try:
+        yield engine
+    finally:
+        asyncore.poll, asyncore.poll2 = originals
+        engine.close()

@@ -105,7 +105,7 @@ def each_poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The same, and once in the turns of an asyncio loop."""
     if request.param == "asyncio":
-        with turns_of_asyncio(monkeypatch):
+        with turns_of_asyncio():
             yield "asyncio"
     else:
         monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)

@@ -3,9 +3,12 @@
 Run as a program, in an interpreter of its own, by test_cpython_suites.py. Imports nothing but the
 standard library and what the path gives it as `asyncore` and `asynchat`.
 
-    python run_suite.py SUITE RESULT.json
+    python run_suite.py SUITE RESULT.json [asyncio]
+
+With "asyncio", the turns of `asyncore.loop()` are those of an asyncio loop.
 """
 
+import contextlib
 import faulthandler
 import importlib
 import importlib.util
@@ -16,6 +19,14 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("asyncore", "asynchat")
+
+
+def turns_of_asyncio() -> contextlib.AbstractContextManager[Any]:
+    """See asyncio_engine.py, which stands in the folder above."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    made: contextlib.AbstractContextManager[Any] = importlib.import_module("asyncio_engine").turns_of_asyncio()
+    return made
+
 
 #: Seconds after which a suite that hangs is ended, with what each of its threads is doing on standard error.
 PATIENCE = 150
@@ -83,7 +94,7 @@ def suite_is_installed(target: str) -> bool:
         return False
 
 
-def run(target: str) -> dict[str, Any]:
+def run(target: str, *, on_asyncio: bool) -> dict[str, Any]:
     """Run `target` ("test.test_asyncore", "test.test_os.TestSendfile") and tell how each test ended."""
     put_in_place()
     if not suite_is_installed(target):
@@ -92,10 +103,12 @@ def run(target: str) -> dict[str, Any]:
     # As `python -m test -u walltime`: nothing that needs a network, a screen or a lot of anything.
     vars(support)["use_resources"] = {"walltime": None}
     outcomes = Outcomes()
-    unittest.defaultTestLoader.loadTestsFromName(target).run(outcomes)
+    suite = unittest.defaultTestLoader.loadTestsFromName(target)
+    with turns_of_asyncio() if on_asyncio else contextlib.nullcontext():
+        suite.run(outcomes)
     return {"outcomes": outcomes.by_id, "details": outcomes.details, "files": sorted(copies())}
 
 
 if __name__ == "__main__":
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
-    Path(sys.argv[2]).write_text(json.dumps(run(sys.argv[1])))
+    Path(sys.argv[2]).write_text(json.dumps(run(sys.argv[1], on_asyncio="asyncio" in sys.argv[3:])))

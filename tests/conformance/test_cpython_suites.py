@@ -30,11 +30,13 @@ class Suite:
         at_least: how many of its tests must pass, so that a suite which ran nothing is not green.
         python: the version to run it with; None for the interpreter that runs this test.
             The suites of the modules themselves left CPython together with them.
+        on_asyncio: whether the turns of `asyncore.loop()` are those of an asyncio loop.
     """
 
     target: str
     at_least: int
     python: str | None = None
+    on_asyncio: bool = False
 
     def interpreter(self) -> str:
         """The interpreter to run it with; skips the test where there is none."""
@@ -46,11 +48,12 @@ class Suite:
         return found
 
 
-def suite(*args: Any, slow: bool = False) -> Any:
+def suite(*args: Any, slow: bool = False, on_asyncio: bool = False) -> Any:
     """A `Suite` as a parameter; `slow` ones take longer than a few seconds."""
-    made = Suite(*args)
+    made = Suite(*args, on_asyncio=on_asyncio)
     marks = [pytest.mark.slow] if slow else []
-    return pytest.param(made, id=made.target.removeprefix("test."), marks=marks)
+    name = made.target.removeprefix("test.") + ("-asyncio" if on_asyncio else "")
+    return pytest.param(made, id=name, marks=marks)
 
 
 SUITES = [
@@ -61,6 +64,9 @@ SUITES = [
     suite("test.test_logging.SMTPHandlerTest", 1),
     suite("test.test_os.TestSendfile", 5, "3.11"),
     suite("test.test_ssl.ThreadedTests.test_asyncore_server", 1),
+    suite("test.test_asyncore", 90, "3.11", on_asyncio=True),
+    suite("test.test_asynchat", 25, "3.11", on_asyncio=True),
+    suite("test.test_smtpd", 150, "3.11", on_asyncio=True),
     suite("test.test_ftplib", 85, slow=True),
     suite("test.test_poplib", 65, slow=True),
 ]
@@ -71,6 +77,7 @@ def run_suite(suite: Suite, result: Path) -> dict[str, Any]:
     switches, _ = SWITCHES.get(suite.target, ({}, ""))
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), **switches}
     command = [suite.interpreter(), str(HERE / "run_suite.py"), suite.target, str(result)]
+    command += ["asyncio"] if suite.on_asyncio else []
     ended = subprocess.run(
         command, cwd=result.parent, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
