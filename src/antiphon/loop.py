@@ -89,8 +89,6 @@ class Loop(Calls):
         self._asked: tuple[int, int] | None = None
         #: Who runs the turns in place of `asyncore.loop()`, if anybody does.
         self.host: Host | None = None
-        #: Whether the wait of the turn to come is prepared.
-        self._parked = False
         _all_loops.add(self)
 
     def __repr__(self) -> str:
@@ -326,9 +324,6 @@ class Loop(Calls):
                 self._polled.discard(fd)
 
     def _ask_polled(self) -> None:
-        if self._parked:
-            self._parked = False
-            return
         for fd in tuple(self._polled):
             channel = self.map.get(fd)
             if channel is None:
@@ -384,10 +379,8 @@ class Loop(Calls):
             self._waiting = True  # First: from here on, who changes something ends the wait.
             if self._mirror is not None:
                 self._read_map_again(self._mirror)
-            self._parked = False
             if self._polled:
                 self._ask_polled()
-            self._parked = True
             poller = self._poller or self._open()
             if self._wakeup is not None and not self.map:  # A turn without channels does not look.
                 self._wakeup.drain()

@@ -24,7 +24,9 @@ NAMES = ("asyncore", "asynchat")
 def turns_of_asyncio() -> contextlib.AbstractContextManager[Any]:
     """See asyncio_engine.py, which stands in the folder above."""
     sys.path.append(str(Path(__file__).parents[1]))
-    made: contextlib.AbstractContextManager[Any] = importlib.import_module("asyncio_engine").turns_of_asyncio()
+    made: contextlib.AbstractContextManager[Any] = importlib.import_module(
+        "asyncio_engine"
+    ).turns_of_asyncio()
     return made
 
 
