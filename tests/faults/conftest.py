@@ -7,7 +7,6 @@ import pytest
 
 from asyncio_engine import turns_of_asyncio
 
-
 #: What a scene is about that is not so with asyncio.
 NOT_ON_ASYNCIO = {
     "d03_the_clients_that_waited": "without a descriptor, a turn comes after a tenth of a second",
