@@ -48,9 +48,11 @@ class Suite:
         return found
 
 
-def suite(*args: Any, slow: bool = False, on_asyncio: bool = False) -> Any:
+def suite(
+    target: str, at_least: int, python: str | None = None, *, slow: bool = False, on_asyncio: bool = False
+) -> Any:
     """A `Suite` as a parameter; `slow` ones take longer than a few seconds."""
-    made = Suite(*args, on_asyncio=on_asyncio)
+    made = Suite(target, at_least, python, on_asyncio)
     marks = [pytest.mark.slow] if slow else []
     name = made.target.removeprefix("test.") + ("-asyncio" if on_asyncio else "")
     return pytest.param(made, id=name, marks=marks)

@@ -1,4 +1,4 @@
-"""The comparisons with the original modules, once with a poller and once with the turns of an asyncio loop."""
+"""The comparisons with the originals, once with a poller and once with the turns of an asyncio loop."""
 
 from collections.abc import Iterator
 from typing import Any
