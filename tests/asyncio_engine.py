@@ -83,6 +83,8 @@ class Serving:
             await asyncio.sleep(0)
         if timeout is None or timeout > 0:
             await asyncio.wait({finished, turned}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._left and self.attachment.attached:
+            self.attachment._serve()  # Nothing is ready: the turn finds that out.
         self._left = 0
         turned.cancel()
         if finished.done():

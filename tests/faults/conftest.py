@@ -14,7 +14,7 @@ NOT_ON_ASYNCIO = {
 }
 
 
-@pytest.fixture(params=["poller", "asyncio"], autouse=True)
+@pytest.fixture(params=["poller", "asyncio"])
 def engine(request: Any) -> Iterator[None]:
     """What waits for the channels of ours."""
     if request.param == "poller":

@@ -22,6 +22,7 @@ from antiphon.maps import ChannelMap
 from antiphon.pollers.base import Poller
 from antiphon.pollers.kqueue import KqueuePoller
 from antiphon.testing import FakeClock, ScriptedSocket
+from asyncio_engine import turns_of_asyncio
 from faults.recorders import KINDS
 
 __all__ = ["POLLERS", "Stage", "open_descriptors", "staged", "without_noise"]
@@ -32,10 +33,14 @@ def _kqueue() -> Poller:
     return KqueuePoller(simulation.SimulatedKqueue())
 
 
+#: Not a poller, but the turns of an asyncio loop.
+ASYNCIO: Final = "asyncio"
+
 #: Those that the system has, and a simulated kqueue where it has none.
 POLLERS: Final[dict[str, Callable[[], Poller]]] = {
     **{name: pollers.maker(name) for name in pollers.offered()},
     **({} if "kqueue" in pollers.offered() else {"kqueue": _kqueue}),
+    ASYNCIO: pollers.make,
 }
 
 
@@ -56,17 +61,11 @@ class Stage:
         self.trace: list[str] = []
         self.clock = FakeClock()
         self.map = ChannelMap()
-        self.poller: Any = None
-        self.loop = self.map.loop = Loop(self.map, tells=True, make_poller=self._make_poller, now=self.clock)
-        self._make = make_poller
+        self.loop = self.map.loop = Loop(self.map, tells=True, make_poller=make_poller, now=self.clock)
         self._held = held
         self.sock: Any = None
         self._numbers: list[int] = []
         self._channel: Callable[[], Any] = lambda: None
-
-    def _make_poller(self) -> Poller:
-        self.poller = self._make()
-        return self.poller  # type: ignore[no-any-return]
 
     # -- what a scene is made of -----------------------------------------------------------------------
 
@@ -136,6 +135,11 @@ class Stage:
     # -- what became of it ---------------------------------------------------------------------------
 
     @property
+    def poller(self) -> Any:
+        """What the loop waits with."""
+        return self.loop._poller
+
+    @property
     def reference(self) -> Callable[[], Any]:
         """The channel, weakly."""
         return self._channel
@@ -180,6 +184,8 @@ def open_descriptors() -> list[str]:
 def staged(kind: str, poller: str, use_poll: bool) -> Iterator[Stage]:
     """A stage, and everything closed in the end."""
     with ExitStack() as held:
+        if poller == ASYNCIO:
+            held.enter_context(turns_of_asyncio())
         stage = Stage(kind, POLLERS[poller], use_poll, held)
         held.callback(stage.loop.close)
         yield stage

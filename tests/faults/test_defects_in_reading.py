@@ -7,6 +7,8 @@ import pytest
 from faults.originals import Modules, ours, the_originals
 from faults.scenes import Defect, connected_pair, defect, line_channel, listening
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def d01_lines_after_close(modules: Modules) -> object:
     """Three lines arrive at once; the channel closes at the first."""

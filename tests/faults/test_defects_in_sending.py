@@ -8,6 +8,8 @@ import pytest
 from faults.originals import Modules, ours, the_originals
 from faults.scenes import Defect, connected_pair, defect, line_channel, listening, received
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 class FalsyProducer:
     """Gives three pieces, and calls itself empty all the while."""

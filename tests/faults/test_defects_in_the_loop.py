@@ -17,6 +17,8 @@ import pytest
 from faults.originals import Modules, ours, the_originals
 from faults.scenes import Defect, connected_pair, defect, line_channel, listening
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 assert not TYPE_CHECKING or sys.platform != "win32"
 resource = pytest.importorskip("resource", reason="the limit on descriptors is set with getrlimit(2)")
 
