@@ -4,6 +4,7 @@ A test module takes a fixture by giving it a name of its own: `wires = loop_supp
 """
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -105,6 +106,7 @@ def each_poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The same, and once in the turns of an asyncio loop."""
     if request.param == "asyncio":
+        gc.collect()  # So that no descriptor of another test's is closed in the middle of this one.
         with turns_of_asyncio():
             yield "asyncio"
     else:

@@ -497,3 +497,25 @@ def test_a_child_is_not_kept_out_by_a_thread_that_it_does_not_have() -> None:
 def test_a_loop_that_nobody_holds_is_not_kept_for_forks_sake() -> None:
     loop = weakref.ref(Loop({}))
     assert loop() is None
+
+
+def test_a_turn_of_another_thread_sends_nothing_of_a_handler_that_is_not_done(wires: Wires) -> None:
+    first, second = wires.map(), wires.map()
+    pushed, leave = threading.Event(), threading.Event()
+
+    class Pausing(Chat):
+        def collect_incoming_data(self, data: bytes) -> None:
+            self.push(b"answer")
+            pushed.set()
+            leave.wait(PATIENCE)
+
+    _, far = wires.channel(Pausing, first)
+    far.send(b"x")
+    wires.channel(Noting, second)
+    with running(lambda: spin(first)):
+        pushed.wait(PATIENCE)
+        spin(second)
+        with pytest.raises(BlockingIOError):
+            far.recv(10)
+        leave.set()
+    assert far.recv(10) == b"answer"
