@@ -304,7 +304,9 @@ def test_a_listener_rests_and_tries_again_and_says_so_once(
     wires: Wires, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = OSError(number, "nothing left")
-    listener, channels, clock, poller = scripted(wires, error, error, *connections(2))
+    nobody = BlockingIOError(errno.EAGAIN, "nobody waits")
+    refusing = [nobody] if number in (errno.EMFILE, errno.ENFILE) else []
+    listener, channels, clock, poller = scripted(wires, error, error, *refusing, *connections(2))
     assert turn(listener, channels, poller) == 1
     spin(channels)
     assert 900 not in poller.watched
@@ -430,6 +432,32 @@ print(listener.accepting, Listening.accepted)
 """
     )
     assert printed.split("\n") == ["ERROR", "b'served'", "True 1", ""]
+
+
+def test_a_process_without_descriptors_tells_those_that_wait_instead_of_letting_them_hang() -> None:
+    pytest.importorskip("resource")
+    printed = run_with_few_descriptors(
+        """
+early = [socket.create_connection(listener.socket.getsockname()) for _ in range(3)]
+late = socket.socket()
+asyncore.get_loop().turn(0, lambda *_: None)
+fill()
+asyncore.loop(0, count=3)
+late.connect(listener.socket.getsockname())
+asyncore.loop(2, count=4)
+print([client.recv(1) for client in [*early, late]], listener.accepting, Listening.accepted)
+free()
+client = socket.create_connection(listener.socket.getsockname())
+asyncore.loop(2, count=2)
+print(Listening.accepted)
+"""
+    )
+    lines = printed.split("\n")
+    assert [line for line in lines if line not in ("ERROR", "WARNING")] == [
+        "[b'', b'', b'', b''] True 0",
+        "1",
+        "",
+    ]
 
 
 def test_a_loop_that_cannot_even_open_its_poller_makes_do_without(each_poller: str) -> None:

@@ -403,6 +403,8 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             timers, self._ac_timers = self._ac_timers, None
             for timer in tuple(timers):
                 timer.cancel()
+        if self._ac_backlog is not None or self._ac_place is not None:
+            self._ac_leave_listener()
         sock = self.socket
         if sock is not None:
             try:

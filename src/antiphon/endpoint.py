@@ -5,10 +5,12 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Hashable
 from typing import Any, Final, Self
 
+from antiphon.admission import Census, Place, adopt, network_of, unadopted
 from antiphon.interest import noticed, watched
-from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog
+from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
 from antiphon.reporting import Reporting
 
@@ -40,7 +42,15 @@ class Endpoint(Reporting):
         connecting: whether it is being made.
         accepting: whether the channel listens.
         closing: whether it was closed.
+        max_connections: of a listener, how many of the connections that it accepted may be open at a time.
+            When there are as many, the next ones wait in the system's queue. None for any number.
+        max_connections_per_peer: how many of them may come from one peer: an IPv4 address, or the first 64
+            bits of an IPv6 address. More are accepted and closed. None for any number; peers without such an
+            address (Unix sockets) have no limit.
     """
+
+    max_connections: int | None = None
+    max_connections_per_peer: int | None = None
 
     closing = False
     addr: Any = None
@@ -60,6 +70,8 @@ class Endpoint(Reporting):
     _ac_hung_up: bool
     _ac_deaf: bool
     _ac_backlog: Backlog | None = None
+    _ac_census: Census | None = None
+    _ac_place: Place | None = None
     _ac_paused = False
     _ac_untracked = False
 
@@ -104,7 +116,9 @@ class Endpoint(Reporting):
         self._ac_hung_up = self._ac_deaf = False
         if self.closing or self._ac_backlog is not None:
             self.closing = self._ac_paused = self._ac_accept_failed = False
-            self._ac_backlog = None
+            self._ac_leave_listener()
+        if unadopted:
+            adopt(self, self._ac_socket)
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
@@ -126,8 +140,15 @@ class Endpoint(Reporting):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def listen(self, num: int) -> None:
-        """Accept connections; the system keeps about `num` of them waiting."""
+        """Accept connections; the system keeps about `num` of them waiting.
+
+        Raises:
+            ValueError: `max_connections` or `max_connections_per_peer` is neither None nor an int above 0.
+        """
+        checked_limit("max_connections", self.max_connections)
+        checked_limit("max_connections_per_peer", self.max_connections_per_peer)
         self.accepting = True
+        self._ac_queue()  # It opens what it needs, while there are descriptors.
         self.socket.listen(num)
 
     def bind(self, addr: Any) -> None:
@@ -162,9 +183,7 @@ class Endpoint(Reporting):
             OSError: the socket can't accept; the next `handle_error` closes the channel.
         """
         try:
-            connection, address = self._ac_queue().accept(self.socket)
-        except TypeError:  # A socket's stand-in had none.
-            return None
+            return self._ac_queue().accept(self.socket)
         except OSError as error:
             if error.errno in PEER_GONE:
                 return None
@@ -173,13 +192,25 @@ class Endpoint(Reporting):
                 return None
             self._ac_accept_failed = True
             raise
-        return connection, address
 
     def _ac_queue(self) -> Backlog:
         backlog = self._ac_backlog
         if backlog is None:
             self._ac_backlog = backlog = Backlog(self)
         return backlog
+
+    def _ac_leave_listener(self) -> None:
+        """Be a listener no more, and no connection that a listener counts."""
+        backlog, self._ac_backlog = self._ac_backlog, None
+        if backlog is not None:
+            backlog.closed()
+        place, self._ac_place = self._ac_place, None
+        if place is not None:
+            place.leave()
+
+    def _ac_counts_for(self, address: Any) -> Hashable | None:
+        """The peer that `max_connections_per_peer` counts a connection from `address` for."""
+        return network_of(address)
 
     # -- events --------------------------------------------------------------------------------------
 

@@ -6,16 +6,22 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from antiphon.admission import Census, unadopted
 from antiphon.failures import ESCAPING
+from antiphon.refusals import Refusals
+from antiphon.reserve import reserve
 
-__all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog"]
+__all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog", "checked_limit", "peer_of"]
 
-_log = logging.getLogger("antiphon")
+_log = logging.getLogger("antiphon.listener")
 
 #: The process or the system has no descriptor or memory left for one more connection.
 EXHAUSTED: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, getattr(errno, "ENOSR", errno.ENOBUFS)}
 )
+
+#: Of these, what one descriptor more would change.
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 #: The connection died before it was accepted, or its network did: accept(2) says to try again.
 PEER_GONE: Final = frozenset(
@@ -61,6 +67,16 @@ def peer_of(connection: Any) -> Any:
     return address if accepted is connection else connection.getpeername()
 
 
+def checked_limit(name: str, value: Any) -> None:
+    """Refuse what is no limit on connections.
+
+    Raises:
+        ValueError: it is neither None nor an int above 0.
+    """
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"wanted None or an int above 0 as {name}, found {value!r:.60}")
+
+
 def _made_of(listening: Any) -> tuple[int, int, int] | None:
     """What makes a socket like this one; None for a stand-in, and where `accept()` has more to do."""
     if type(listening) is not socket.socket or listening.gettimeout() or not hasattr(listening, "_accept"):
@@ -69,30 +85,63 @@ def _made_of(listening: Any) -> tuple[int, int, int] | None:
 
 
 class Backlog:
-    """How one listening channel takes connections.
+    """How one listening channel takes connections, and which of them.
 
     A listener that is ready in turn after turn has a long queue: each time twice as many are taken.  One that
     is ready for a single connection now and then costs a single accept(2) for each.
 
     Args:
-        channel: the listener; has `accept()`, `call_later()`, and `_ac_paused`, which stops its watching.
+        channel: the listener; has `accept()`, `call_later()`, the limits, and `_ac_paused`, which stops its
+            watching.
+
+    Attributes:
+        accepted: connections that the program was given.
     """
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._batch = 1
         self._turn = 0
-        self._exhausted = False
+        self._exhausted = self._rests = self._is_full = self._told_full = False
         #: The socket that was last accepted from, and what its connections are made of.
         self._listening: Any = None
         self._made_of: tuple[int, int, int] | None = None
+        self.accepted = 0
+        self._refusals = Refusals(channel)
+        #: Refusals that this turn has left, and the turn.
+        self._left, self._refusing_in = LARGEST_BATCH, -1
+        reserve.keep_for(self)
 
-    def accept(self, listening: Any) -> tuple[Any, Any]:
+    @property
+    def refused(self) -> int:
+        """Connections that were closed as soon as they were accepted."""
+        return self._refusals.total
+
+    def accept(self, listening: Any) -> tuple[Any, Any] | None:
+        """The next connection that the limits allow, and its address; None if there is none now.
+
+        Raises:
+            OSError: what accept(2) says.
+        """
+        channel = self._channel
+        if channel.max_connections is not None or channel.max_connections_per_peer is not None:
+            pair = self._accept_within_limits(listening)
+        else:
+            pair = self._accept(listening)
+        if pair is not None:
+            self.accepted += 1
+            self._exhausted = False
+        return pair
+
+    def _accept(self, listening: Any) -> tuple[Any, Any] | None:
         """As `listening.accept()`, which makes enums of the socket's family and type for each connection."""
         if listening is not self._listening:
             self._listening, self._made_of = listening, _made_of(listening)
         if self._made_of is None:
-            connection, address = listening.accept()
+            try:
+                connection, address = listening.accept()
+            except TypeError:  # A socket's stand-in had none.
+                return None
             return connection, address
         family, kind, protocol = self._made_of
         fd, address = listening._accept()
@@ -112,7 +161,6 @@ class Backlog:
             if pair is None:
                 self._batch = 1
                 return
-            self._exhausted = False
             _latest = pair
             try:
                 connection, address = pair
@@ -131,22 +179,145 @@ class Backlog:
     def _abandon(self, connection: Any) -> None:
         """Close a connection that nobody took over, with the half-made channel it may have got."""
         fd = connection.fileno()
+        place = unadopted.get(fd)
         channel = self._channel._map.get(fd) if self._channel._map else None
         if channel is not None and getattr(channel, "_ac_socket", None) is connection:
             channel.close()
         else:
             connection.close()
+        if place is not None and not place.is_held:
+            place.leave()
+
+    # -- limits --------------------------------------------------------------------------------------
+
+    def _census(self) -> Census:
+        """The connections that count, those of the socket that the channel had before among them."""
+        channel = self._channel
+        if channel._ac_census is None:
+            channel._ac_census = Census()
+        census: Census = channel._ac_census
+        return census
+
+    def _accept_within_limits(self, listening: Any) -> tuple[Any, Any] | None:
+        census, limit = self._census(), self._channel.max_connections_per_peer
+        self._bound_refusals()
+        while self._left > 0 and not self._has_no_room(census):
+            pair = self._accept(listening)
+            if pair is None:
+                return None
+            connection, address = pair
+            peer = None if limit is None else self._channel._ac_counts_for(address)
+            if peer is not None and census.is_above(peer, limit):
+                self.refuse(connection, address, f"above max_connections_per_peer={limit}")
+                continue
+            census.enter(connection, address, peer)
+            self._has_no_room(census)  # Not to be woken for the next one.
+            return pair
+        return None
+
+    def _bound_refusals(self) -> None:
+        """Refuse as many as a batch in one turn at most, so that the accepted ones have their turn too."""
+        loop = self._channel._ac_loop
+        if loop is None or loop.turns != self._refusing_in:
+            self._left, self._refusing_in = LARGEST_BATCH, -1 if loop is None else loop.turns
+
+    def refuse(self, connection: Any, address: Any, reason: str) -> None:
+        """Close a connection that the program is not given.
+
+        Args:
+            connection: its socket.
+            address: where it comes from.
+            reason: why, for the log.
+        """
+        self._left -= 1
+        connection.close()
+        self._refusals.note(reason, address)
+
+    def _has_no_room(self, census: Census) -> bool:
+        """Whether there are `max_connections`; if so, the others wait in the system's queue from now on."""
+        limit = self._channel.max_connections
+        if limit is None or len(census) < limit:
+            if self._told_full and (limit is None or 4 * len(census) < 3 * limit):
+                self._told_full = False
+            return False
+        census.look_again()
+        if len(census) >= limit and not self._is_full:
+            self._is_full = True
+            census.waiting.add(self._room)
+            self._watch_or_not()
+            self._channel.call_later(PAUSE, self._look_for_room)
+            self._tell_full(limit)
+        if len(census) < limit:  # Another thread may have made room meanwhile.
+            self._room()
+            return False
+        return True
+
+    def _tell_full(self, limit: int) -> None:
+        if not self._told_full:
+            self._told_full = True
+            _log.warning("%r has max_connections=%d: the next ones wait", self._channel, limit)
+
+    def _room(self) -> None:
+        """Accept again.  Any thread may call it, in the middle of anything."""
+        self._channel._ac_census.waiting.discard(self._room)
+        if self._is_full:
+            self._is_full = False
+            self._watch_or_not()
+
+    def _look_for_room(self) -> None:
+        """Find connections that ended without telling, and a limit that was raised."""
+        if self._is_full:
+            census, limit = self._census(), self._channel.max_connections
+            census.sweep()
+            if limit is None or len(census) < limit:
+                self._room()
+            else:
+                self._channel.call_later(PAUSE, self._look_for_room)
+
+    # -- exhaustion ----------------------------------------------------------------------------------
 
     def pause(self, error: OSError) -> None:
-        """Rest for PAUSE seconds; says so once until connections are accepted again."""
+        """Rest for PAUSE seconds; says so once until connections are accepted again.
+
+        Those that wait are left in the system's queue.  When nothing is better after the rest, they are
+        accepted by means of the reserve, and closed: a shortage that passes costs nobody the connection, and
+        in one that doesn't, nobody waits for long without knowing.
+        """
         channel = self._channel
         if not self._exhausted:
             self._exhausted = True
             _log.error("%r cannot accept: %s; trying again every %g s", channel, error, PAUSE)
-        channel._ac_paused = True
-        channel._ac_state_changed()
+        elif error.errno in _NO_DESCRIPTOR and self._refuse_waiting():
+            return
+        self._rests = True
+        self._watch_or_not()
         channel.call_later(PAUSE, self._resume)
 
     def _resume(self) -> None:
-        self._channel._ac_paused = False
+        self._rests = False
+        self._watch_or_not()
+
+    def _refuse_waiting(self) -> bool:
+        """Close what waits, as far as a turn may; whether there may be more."""
+        self._bound_refusals()
+        while self._left > 0:
+            with reserve.spent() as there_was_one:
+                try:
+                    pair = self._accept(self._listening) if there_was_one else None
+                except OSError:
+                    return False
+                if pair is None:
+                    return False
+                self.refuse(*pair, "for want of a descriptor")
+        return True
+
+    def _watch_or_not(self) -> None:
+        self._channel._ac_paused = self._rests or self._is_full
         self._channel._ac_state_changed()
+
+    def closed(self) -> None:
+        """The listener is closed."""
+        if self._channel._ac_census is not None:
+            self._channel._ac_census.waiting.discard(self._room)
+        reserve.give_up(self)
+        self._refusals.tell()

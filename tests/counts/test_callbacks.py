@@ -10,7 +10,7 @@ import loop_support
 from antiphon import asyncore
 from chat_support import ScriptedSocket, fed
 from counts.counters import Action, calls_made, functions_entered
-from counts.dialogues import LINE, Echo, Upload, crowd, said
+from counts.dialogues import LINE, Echo, Listener, Upload, crowd, said
 from loop_support import Wires
 
 wires = loop_support.wires
@@ -146,3 +146,38 @@ if sys.version_info >= (3, 12):
     def test_a_further_line_of_a_read_takes_few_instructions(wires: Wires) -> None:
         hundred, more = (of_a_request(wires, instructions, LINE * lines) for lines in (100, 200))
         assert (more - hundred) / 100 <= few(FURTHER_LINE)
+
+
+# -- per connection ----------------------------------------------------------------------------------------
+
+
+def test_a_connection_of_a_listener_without_limits_enters_no_function_of_the_limits(wires: Wires) -> None:
+    channels = wires.map()
+    listener = wires.listener(Listener, channels)
+
+    def come_and_go() -> None:
+        client = wires.client(listener.socket.getsockname())
+        asyncore.loop(10, map=channels, count=1)
+        client.close()
+        asyncore.loop(10, map=channels, count=1)
+
+    come_and_go()
+    entered = functions_entered(come_and_go)
+    accepting = entered[entered.index("handle_accept") : entered.index("add_channel")]
+    assert [name for name in accepting if name not in {"__new__", "_ac_prepare", "__get__", "__set__"}] == [
+        "handle_accept",
+        "_ac_queue",
+        "take",
+        "accept",
+        "_ac_queue",
+        "socket",
+        "accept",
+        "_accept",
+        "__init__",
+        "__init__",
+        "set_socket",
+        "set_socket",
+        "socket",
+        "_ac_start_afresh",
+    ]
+    assert "_ac_leave_listener" not in entered

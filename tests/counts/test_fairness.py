@@ -154,6 +154,69 @@ def test_beside_a_long_queue_of_connections_a_quiet_peer_is_answered_in_the_turn
         assert len(listener.accepted) - accepted <= 64
 
 
+class Crowded(Listener):
+    """Takes three connections of a peer."""
+
+    makes = Busy
+    max_connections_per_peer = 3
+
+
+def test_beside_one_peer_that_floods_with_connections_and_requests_a_quiet_one_is_not_starved(
+    wires: Wires, each_poller: str, use_poll: bool
+) -> None:
+    """From its connection to its channel, and from its request to its answer."""
+    channels = wires.map()
+    listener = wires.listener(Crowded, channels)
+    address = listener.socket.getsockname()
+    flooding: list[socket.socket] = []
+    waited = []
+    for _ in range(8):
+        flooding += [wires.client(address) for _ in range(20)]
+        for client in flooding:
+            client.setblocking(False)
+            with contextlib.suppress(ConnectionError):
+                flood(client)
+        listener.makes = Echo
+        quiet = socket.socket()
+        with quiet:
+            quiet.bind(("127.0.0.2", 0))
+            quiet.connect(address)
+            quiet.setblocking(False)
+            waited.append(turns_until_answered(quiet, channels, use_poll=use_poll))
+        listener.makes = Busy
+        spin(channels)
+    # One turn accepts it and one answers it; before that, two take the three that the other peer may have.
+    assert waited == [2 + 2] + [2] * 7
+    assert listener._ac_backlog.accepted == 3 + 8
+    assert listener._ac_backlog.refused == 8 * 20 - 3
+
+
+def turns_until_answered(client: socket.socket, channels: Any, *, use_poll: bool) -> int:
+    """How often the loop turns before `client`, whose connection waits, has the answer to its request."""
+    client.send(LINE)
+    for turns in range(1, 100):
+        spin(channels, use_poll=use_poll)
+        with contextlib.suppress(BlockingIOError):
+            assert client.recv(100) == LINE
+            return turns
+    raise AssertionError("it has had no answer in 99 turns")
+
+
+def test_a_flood_of_connections_that_are_refused_costs_a_turn_64_of_them(wires: Wires) -> None:
+    channels = wires.map()
+    listener = wires.listener(Crowded, channels)
+    listener.socket.listen(1000)
+    address = listener.socket.getsockname()
+    _, quiet = wires.channel(Echo, channels)
+    _clients = [wires.client(address) for _ in range(300)]
+    for turn in range(1, 9):
+        quiet.send(LINE)
+        spin(channels)
+        assert quiet.recv(100) == LINE
+        assert listener._ac_backlog.refused <= turn * 64
+    assert listener._ac_backlog.refused == 297
+
+
 def test_a_channel_that_asks_for_calls_again_and_again_leaves_the_others_their_turn(wires: Wires) -> None:
     channels = wires.map()
     busy, _ = wires.channel(Busy, channels)

@@ -205,6 +205,19 @@ def test_connections_that_come_together_cost_an_accept_each(wires: Wires, channe
     assert calls["poll"] == 5
 
 
+@pytest.mark.parametrize("limit", [None, 1000])
+def test_limits_on_connections_cost_no_system_call(wires: Wires, channels: Any, limit: int | None) -> None:
+    listener = wires.listener(Listener, channels)
+    listener.max_connections = listener.max_connections_per_peer = limit
+    for _ in range(2):  # The first makes what is made once.
+        client = wires.client(listener.socket.getsockname())
+        calls = served(channels)
+        client.close()
+        calls += served(channels)
+    expected = dict.fromkeys(["setblocking", "setsockopt", "register", "recv", "unregister", "close"], 1)
+    assert calls == expected | {"poll": 2, "accept": 1}
+
+
 def test_an_answer_that_ends_the_connection_is_sent_and_closed_in_one_turn(
     wires: Wires, channels: Any
 ) -> None:

@@ -39,6 +39,7 @@ def test_the_echo_server_of_the_readme_runs_as_it_stands_there() -> None:
 
 
 PORTING = python_blocks(PROJECT / "docs" / "porting.md")
+LISTENING = python_blocks(PROJECT / "docs" / "listening.md")
 
 
 def test_there_are_programs_in_the_porting_guide() -> None:
@@ -47,6 +48,16 @@ def test_there_are_programs_in_the_porting_guide() -> None:
 
 @pytest.mark.parametrize("program", PORTING, ids=range(len(PORTING)))
 def test_a_program_of_the_porting_guide_runs(program: str) -> None:
+    check_runs(program)
+
+
+@pytest.mark.parametrize("program", LISTENING, ids=range(len(LISTENING)))
+def test_a_program_about_listening_runs(program: str) -> None:
+    check_runs(program)
+
+
+def check_runs(program: str) -> None:
+    """It ends by itself, and says nothing."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         env=ENVIRONMENT,
