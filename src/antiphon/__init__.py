@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antiphon.datagrams import DatagramChannel
+    from antiphon.listening import create_server
     from antiphon.message_channel import MessageChannel
 
-__all__ = ["DatagramChannel", "MessageChannel", "__version__", "install"]
+__all__ = ["DatagramChannel", "MessageChannel", "__version__", "create_server", "install"]
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,7 @@ def install() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """A class is imported when it is asked for: tools that only want the version need no sockets."""
+    """The others are imported when they are asked for: tools that only want the version need no sockets."""
     if name == "MessageChannel":
         from antiphon.message_channel import MessageChannel
 
@@ -39,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from antiphon.datagrams import DatagramChannel
 
         return DatagramChannel
+    if name == "create_server":
+        from antiphon.listening import create_server
+
+        return create_server
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

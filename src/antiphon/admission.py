@@ -87,7 +87,7 @@ class Place:
         self._sock: _Watch | None = _Watch(sock, self)
         self._channel: _Watch | None = None
         self.address, self.peer = address, peer
-        unadopted[self._fd] = self
+        self.wait_for_channel()
 
     @property
     def is_held(self) -> bool:
@@ -111,6 +111,18 @@ class Place:
         """Last as long as the socket of `channel`, whichever that is."""
         unadopted.pop(self._fd, None)
         self._channel = _Watch(channel, self)
+
+    def move(self, peer: Hashable, limit: int) -> bool:
+        """Count for `peer`, of whom more is known now, unless it has `limit` already; whether it hasn't."""
+        if self._census.is_above(peer, limit):
+            return False
+        self._census.move(self, peer)
+        return True
+
+    def wait_for_channel(self) -> None:
+        """Be adopted by the next channel that gets the connection's socket."""
+        self._channel = None
+        unadopted[self._fd] = self
 
     def leave(self) -> None:
         """Count no more.  Any thread may say so, in the middle of anything."""

@@ -9,6 +9,7 @@ __all__ = [
     "AntiphonError",
     "MessageTooLong",
     "PollerUnavailable",
+    "ProxyHeaderError",
     "WouldBlock",
     "is_network_error",
     "is_would_block",
@@ -63,6 +64,10 @@ class MessageTooLong(AntiphonError, ValueError):  # noqa: N818 (as PollerUnavail
             f"wanted a message of at most {self.limit} bytes, found one of at least {self.size} "
             f"that begins with {self.beginning!r}"
         )
+
+
+class ProxyHeaderError(AntiphonError, ValueError):
+    """A connection does not begin with a valid header of the PROXY protocol."""
 
 
 class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)

@@ -149,7 +149,6 @@ class Backlog:
 
     def take(self, accepted: Callable[..., None]) -> None:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
-        global _latest  # noqa: PLW0603 (one slot of memory)
         channel = self._channel
         loop = channel._ac_loop
         turn = self._turn + 1 if loop is None else loop.turns
@@ -161,20 +160,24 @@ class Backlog:
             if pair is None:
                 self._batch = 1
                 return
-            _latest = pair
-            try:
-                connection, address = pair
-                accepted(connection, address)
-            except ESCAPING:
-                raise
-            except Exception:
-                self._abandon(pair[0])
-                channel.handle_error()
-            finally:
-                _latest = None, None
+            self.hand_over(accepted, *pair)
             if channel._fileno is None or not (channel._ac_accepting or channel.accepting):
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
+
+    def hand_over(self, accepted: Callable[..., None], connection: Any, address: Any) -> None:
+        """Call `accepted(connection, address)`; a channel that it makes finds `address` in its `addr`."""
+        global _latest  # noqa: PLW0603 (one slot of memory)
+        _latest = connection, address
+        try:
+            accepted(connection, address)
+        except ESCAPING:
+            raise
+        except Exception:
+            self._abandon(connection)
+            self._channel.handle_error()
+        finally:
+            _latest = None, None
 
     def _abandon(self, connection: Any) -> None:
         """Close a connection that nobody took over, with the half-made channel it may have got."""
@@ -221,15 +224,17 @@ class Backlog:
         if loop is None or loop.turns != self._refusing_in:
             self._left, self._refusing_in = LARGEST_BATCH, -1 if loop is None else loop.turns
 
-    def refuse(self, connection: Any, address: Any, reason: str) -> None:
+    def refuse(self, connection: Any, address: Any, reason: str, *, late: bool = False) -> None:
         """Close a connection that the program is not given.
 
         Args:
             connection: its socket.
             address: where it comes from.
             reason: why, for the log.
+            late: whether it was taken for accepted before.
         """
         self._left -= 1
+        self.accepted -= late
         connection.close()
         self._refusals.note(reason, address)
 

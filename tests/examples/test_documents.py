@@ -51,8 +51,15 @@ def test_a_program_of_the_porting_guide_runs(program: str) -> None:
     check_runs(program)
 
 
-@pytest.mark.parametrize("program", LISTENING, ids=range(len(LISTENING)))
-def test_a_program_about_listening_runs(program: str) -> None:
+def test_the_first_program_about_listening_is_a_server() -> None:
+    with running("-c", LISTENING[0]) as server, server.client() as client:
+        client.send("one", "two")
+
+        assert [client.line(), client.line()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("program", LISTENING[1:], ids=range(1, len(LISTENING)))
+def test_another_program_about_listening_runs(program: str) -> None:
     check_runs(program)
 
 
