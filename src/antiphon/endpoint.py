@@ -182,13 +182,16 @@ class Endpoint(Reporting):
         Raises:
             OSError: the socket can't accept; the next `handle_error` closes the channel.
         """
+        queue = self._ac_queue()
         try:
-            return self._ac_queue().accept(self.socket)
+            if self.max_connections is None and self.max_connections_per_peer is None:
+                return queue.accept(self.socket)
+            return queue.accept_within_limits(self.socket)
         except OSError as error:
             if error.errno in PEER_GONE:
                 return None
             if error.errno in EXHAUSTED:
-                self._ac_queue().pause(error)
+                queue.pause(error)
                 return None
             self._ac_accept_failed = True
             raise

@@ -95,7 +95,7 @@ class Backlog:
             watching.
 
     Attributes:
-        accepted: connections that the program was given.
+        accepted: connections that were accepted and not refused.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -114,27 +114,17 @@ class Backlog:
 
     @property
     def refused(self) -> int:
-        """Connections that were closed as soon as they were accepted."""
+        """Connections that were closed instead of given to the program."""
         return self._refusals.total
 
     def accept(self, listening: Any) -> tuple[Any, Any] | None:
-        """The next connection that the limits allow, and its address; None if there is none now.
+        """The next connection, whatever the limits are, and its address; None if a stand-in has none.
+
+        As `listening.accept()`, which makes enums of the socket's family and type for each connection.
 
         Raises:
             OSError: what accept(2) says.
         """
-        channel = self._channel
-        if channel.max_connections is not None or channel.max_connections_per_peer is not None:
-            pair = self._accept_within_limits(listening)
-        else:
-            pair = self._accept(listening)
-        if pair is not None:
-            self.accepted += 1
-            self._exhausted = False
-        return pair
-
-    def _accept(self, listening: Any) -> tuple[Any, Any] | None:
-        """As `listening.accept()`, which makes enums of the socket's family and type for each connection."""
         if listening is not self._listening:
             self._listening, self._made_of = listening, _made_of(listening)
         if self._made_of is None:
@@ -142,13 +132,17 @@ class Backlog:
                 connection, address = listening.accept()
             except TypeError:  # A socket's stand-in had none.
                 return None
-            return connection, address
-        family, kind, protocol = self._made_of
-        fd, address = listening._accept()
-        return socket.socket(family, kind, protocol, fd), address
+        else:
+            family, kind, protocol = self._made_of
+            fd, address = listening._accept()
+            connection = socket.socket(family, kind, protocol, fd)
+        self.accepted += 1
+        self._exhausted = False
+        return connection, address
 
     def take(self, accepted: Callable[..., None]) -> None:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
+        global _latest  # noqa: PLW0603 (one slot of memory)
         channel = self._channel
         loop = channel._ac_loop
         turn = self._turn + 1 if loop is None else loop.turns
@@ -160,7 +154,15 @@ class Backlog:
             if pair is None:
                 self._batch = 1
                 return
-            self.hand_over(accepted, *pair)
+            _latest = pair
+            try:  # As hand_over, without the call.
+                accepted(*pair)
+            except ESCAPING:
+                raise
+            except Exception:
+                self._abandon(pair[0])
+            finally:
+                _latest = None, None
             if channel._fileno is None or not (channel._ac_accepting or channel.accepting):
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
@@ -175,12 +177,14 @@ class Backlog:
             raise
         except Exception:
             self._abandon(connection)
-            self._channel.handle_error()
         finally:
             _latest = None, None
 
     def _abandon(self, connection: Any) -> None:
-        """Close a connection that nobody took over, with the half-made channel it may have got."""
+        """Close a connection that nobody took over, with the half-made channel it may have got.
+
+        To be called while the exception is being handled that is the reason; the listener is told of it.
+        """
         fd = connection.fileno()
         place = unadopted.get(fd)
         channel = self._channel._map.get(fd) if self._channel._map else None
@@ -190,6 +194,7 @@ class Backlog:
             connection.close()
         if place is not None and not place.is_held:
             place.leave()
+        self._channel.handle_error()
 
     # -- limits --------------------------------------------------------------------------------------
 
@@ -201,11 +206,16 @@ class Backlog:
         census: Census = channel._ac_census
         return census
 
-    def _accept_within_limits(self, listening: Any) -> tuple[Any, Any] | None:
+    def accept_within_limits(self, listening: Any) -> tuple[Any, Any] | None:
+        """The next connection that the limits allow, and its address; None if there is none now.
+
+        Raises:
+            OSError: what accept(2) says.
+        """
         census, limit = self._census(), self._channel.max_connections_per_peer
         self._bound_refusals()
         while self._left > 0 and not self._has_no_room(census):
-            pair = self._accept(listening)
+            pair = self.accept(listening)
             if pair is None:
                 return None
             connection, address = pair
@@ -224,17 +234,16 @@ class Backlog:
         if loop is None or loop.turns != self._refusing_in:
             self._left, self._refusing_in = LARGEST_BATCH, -1 if loop is None else loop.turns
 
-    def refuse(self, connection: Any, address: Any, reason: str, *, late: bool = False) -> None:
-        """Close a connection that the program is not given.
+    def refuse(self, connection: Any, address: Any, reason: str) -> None:
+        """Close a connection that the program is not given, and count it as refused instead of accepted.
 
         Args:
             connection: its socket.
             address: where it comes from.
             reason: why, for the log.
-            late: whether it was taken for accepted before.
         """
         self._left -= 1
-        self.accepted -= late
+        self.accepted -= 1
         connection.close()
         self._refusals.note(reason, address)
 
@@ -308,11 +317,12 @@ class Backlog:
         while self._left > 0:
             with reserve.spent() as there_was_one:
                 try:
-                    pair = self._accept(self._listening) if there_was_one else None
+                    pair = self.accept(self._listening) if there_was_one else None
                 except OSError:
                     return False
                 if pair is None:
                     return False
+                self._exhausted = True
                 self.refuse(*pair, "for want of a descriptor")
         return True
 

@@ -62,7 +62,7 @@ class Listener(asyncore.dispatcher):
         if proxies is None:
             self._ac_make_channel(sock, addr)
         elif not proxies.include(addr):
-            self._ac_queue().refuse(sock, addr, "from outside of proxy_protocol", late=True)
+            self._ac_queue().refuse(sock, addr, "from outside of proxy_protocol")
         else:
             Announced(
                 sock,

@@ -125,7 +125,7 @@ class Announced(dispatcher):
 
     def _ac_refuse(self, reason: str) -> None:
         sock = self.socket
-        self._ac_backlog_of_listener.refuse(sock, self.addr, reason, late=True)
+        self._ac_backlog_of_listener.refuse(sock, self.addr, reason)
         self.close()
 
     def handle_close(self) -> None:

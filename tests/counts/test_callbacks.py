@@ -172,7 +172,6 @@ def test_a_connection_of_a_listener_without_limits_enters_no_function_of_the_lim
         "_ac_queue",
         "socket",
         "accept",
-        "_accept",
         "__init__",
         "__init__",
         "set_socket",
