@@ -103,6 +103,7 @@ class Scene:
         self.listener = wires.keep(made(map=self.channels, **limits))
         self.listener.set_socket(self.queue)
         self.listener.accepting = True
+        reserve.keep_for(self.listener._ac_queue())  # As for a socket of the system.
         spin(self.channels)
 
     @property

@@ -219,6 +219,18 @@ def test_an_error_of_ours_closes(wires: Wires, caplog: pytest.LogCaptureFixture)
     assert "Input/output error" in caplog.text
 
 
+def test_what_is_raised_to_leave_the_loop_passes(wires: Wires) -> None:
+    def leaving(sock: Any, address: Any) -> None:
+        sock.close()
+        raise asyncore.ExitNow("enough")
+
+    scene = Scene(wires, {})
+    scene.pending._ac_accepted = leaving
+    scene.proxy.send(HEADER)
+    with pytest.raises(asyncore.ExitNow, match="enough"):
+        spin(scene.channels)
+
+
 def test_a_program_that_fails_on_it_has_it_closed(wires: Wires, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(wires, {})
     scene.listener.accepting = True

@@ -398,7 +398,6 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             self._ac_connected = self._ac_established = False
         else:
             self.connected = self.connecting = self.accepting = False
-            self._ac_backlog = None
         if self._ac_timers is not None:
             timers, self._ac_timers = self._ac_timers, None
             for timer in tuple(timers):

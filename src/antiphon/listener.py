@@ -110,7 +110,8 @@ class Backlog:
         self._refusals = Refusals(channel)
         #: Refusals that this turn has left, and the turn.
         self._left, self._refusing_in = LARGEST_BATCH, -1
-        reserve.keep_for(self)
+        if isinstance(channel._ac_socket, socket.socket):  # Stand-ins need no descriptors.
+            reserve.keep_for(self)
 
     @property
     def refused(self) -> int:
