@@ -162,7 +162,7 @@ class Crowded(Listener):
 
 
 def test_beside_one_peer_that_floods_with_connections_and_requests_a_quiet_one_is_not_starved(
-    wires: Wires, each_poller: str, use_poll: bool
+    wires: Wires, each_engine: str, use_poll: bool
 ) -> None:
     """From its connection to its channel, and from its request to its answer."""
     channels = wires.map()
