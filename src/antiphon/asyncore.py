@@ -15,17 +15,18 @@ import warnings  # noqa: F401
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
+from antiphon import dispatching
 from antiphon.descriptor import file_wrapper
 from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import NOT_NOW, WouldBlock
-from antiphon.events import TROUBLE, failed, handle_each, lost
+from antiphon.events import failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
 from antiphon.interest import noticed
 from antiphon.listener import peer_of
-from antiphon.loop import Batch, Loop
+from antiphon.loop import Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import DELIVERING, Outbox
-from antiphon.pollers.base import INVALID, READ, URGENT, WRITE
+from antiphon.pollers.base import READ
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
 
@@ -75,33 +76,9 @@ _leave: Final = ChannelMap.__delitem__
 # -- one event of one channel ------------------------------------------------------------------------------
 
 
-def read(obj: Any) -> None:
-    """Have `obj` handle that it can be read from; its exceptions go to its `handle_error`."""
-    try:
-        obj.handle_read_event()
-    except _reraised_exceptions:
-        raise
-    except Exception as error:
-        failed(obj, error)
-
-
-def write(obj: Any) -> None:
-    """Have `obj` handle that it can be written to; its exceptions go to its `handle_error`."""
-    try:
-        obj.handle_write_event()
-    except _reraised_exceptions:
-        raise
-    except Exception as error:
-        failed(obj, error)
-
-
-def _exception(obj: Any) -> None:
-    try:
-        obj.handle_expt_event()
-    except _reraised_exceptions:
-        raise
-    except Exception as error:
-        failed(obj, error)
+read = dispatching.read
+write = dispatching.write
+_exception = dispatching.exception
 
 
 def readwrite(obj: Any, flags: int) -> None:
@@ -129,53 +106,9 @@ def readwrite(obj: Any, flags: int) -> None:
 # -- one turn, and many ------------------------------------------------------------------------------------
 
 
-def _dispatch(turning: Loop, batch: Batch) -> None:
-    """Deal with a batch in the way of select(2): trouble is for the next read or write to find."""
-    channels, stale = turning.map, turning.stale
-    for fd, flags in batch:
-        if stale and fd in stale:
-            continue
-        if (channel := channels.get(fd)) is None:
-            turning.stray(fd)
-        elif flags == READ:
-            read(channel)
-        else:
-            _dispatch_rest(turning, fd, flags, channel)
-
-
-def _dispatch_rest(turning: Loop, fd: int, flags: int, channel: Any) -> None:
-    if flags & INVALID:
-        # Somebody else has closed the descriptor, and select(2) fails until nobody asks for it.
-        lost(channel)
-        flags = 0
-    reads = turning.waits_for(fd) & READ
-    if flags & READ or (reads and flags & TROUBLE):
-        read(channel)
-    if turning.has(fd, channel) and (flags & WRITE or (flags & TROUBLE and not reads)):
-        write(channel)
-    if turning.has(fd, channel) and flags & URGENT:
-        _exception(channel)
-    if turning.has(fd, channel):
-        turning.changed(fd)
-
-
-def _dispatch_flags(turning: Loop, batch: Batch) -> None:
-    """Deal with a batch in the way of poll(2): trouble alone is the end of the channel.
-
-    Together with data it isn't: what has arrived is read first, and its end after it.
-    """
-    channels, stale = turning.map, turning.stale
-    for fd, flags in batch:
-        if stale and fd in stale:
-            continue
-        if (channel := channels.get(fd)) is None:
-            turning.stray(fd)
-        elif flags == READ:
-            readwrite(channel, READ)
-        else:
-            readwrite(channel, flags & ~TROUBLE if flags & READ else flags)
-            if channels.get(fd) is channel:
-                turning.changed(fd)
+#: Programs replace `read`, `write`, `readwrite` and `_exception` in this module.
+_dispatch: Final = dispatching.as_select_does(globals())
+_dispatch_flags: Final = dispatching.as_poll_does(globals())
 
 
 def poll(timeout: float | None = 0.0, map: Any = None) -> None:
