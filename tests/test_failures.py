@@ -40,7 +40,7 @@ def test_a_channel_that_fails_to_handle_its_error_is_closed(caplog: pytest.LogCa
     contain(channel)
     assert channel.calls == ["handle_error", "close"]
     [record] = caplog.records
-    assert (record.name, record.levelno) == ("antiphon", logging.ERROR)
+    assert (record.name, record.levelno) == ("antiphon.channels", logging.ERROR)
     assert record.exc_info is not None
     assert record.exc_info[0] is LookupError
 

@@ -10,8 +10,10 @@ import pytest
 
 import loop_support
 from antiphon import asyncore, reporting
+from antiphon.logs import LimitedLog
 from antiphon.reporting import Reporting, compact_traceback
-from loop_support import Wires, spin
+from antiphon.testing import FakeClock
+from loop_support import Failing, Wires, spin
 
 wires = loop_support.wires
 use_poll = loop_support.use_poll
@@ -19,9 +21,10 @@ use_poll = loop_support.use_poll
 
 @pytest.fixture
 def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """Everything that is said to the logger `antiphon`; nothing counts as said before."""
+    """Everything that is said to the logger `antiphon` and its children; nothing counts as said before."""
     caplog.set_level(logging.INFO, "antiphon")
     monkeypatch.setattr(reporting, "_warned", set())
+    monkeypatch.setattr(reporting, "_limited", LimitedLog(logging.getLogger("antiphon.channels"), burst=10))
     return caplog
 
 
@@ -83,7 +86,7 @@ def test_what_the_network_does_is_noted_without_a_traceback(
     channel, _ = wires.channel(Plain, {})
     failing(channel, error)
     record = heard.records[0]
-    assert (record.name, record.levelno, record.exc_info) == ("antiphon", logging.INFO, None)
+    assert (record.name, record.levelno, record.exc_info) == ("antiphon.channels", logging.INFO, None)
     assert str(error) in record.message
     assert "test_reporting" in record.message
     assert channel.closing
@@ -102,6 +105,46 @@ def test_any_other_error_is_reported_with_its_traceback(
     assert record.exc_info[1] is error
     assert "in failing" in heard.text
     assert channel.closing
+
+
+def test_of_one_kind_of_error_ten_are_reported_and_the_others_counted(
+    wires: Wires, heard: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    limited = LimitedLog(logging.getLogger("antiphon.channels"), burst=10, now=clock)
+    monkeypatch.setattr(reporting, "_limited", limited)
+    errors: list[Exception] = [LookupError("a defect"), ConnectionResetError(errno.ECONNRESET, "reset")]
+    for error in errors:
+        for _ in range(30):
+            channel, _far = wires.channel(Plain, {})
+            failing(channel, error)
+            assert channel.closing
+    told = [record for record in heard.records if "unhandled" not in record.message]
+    assert [record.levelno for record in told] == [logging.ERROR] * 10 + [logging.INFO] * 10
+    limited.flush()
+    for words, message in zip(["uncaught", "reset"], heard.messages[-2:], strict=True):
+        assert message.startswith("20 more like this were left out in 0.0 s: ")
+        assert words in message
+
+
+@pytest.mark.parametrize("method", ["recv", "send"])
+def test_a_connection_that_is_lost_is_told_to_whoever_wants_to_know_it_all(
+    wires: Wires, heard: pytest.LogCaptureFixture, method: str
+) -> None:
+    for level in logging.INFO, logging.DEBUG:
+        heard.set_level(level, "antiphon")
+        channel, _ = wires.channel(Plain, {})
+        channel.socket.close()
+        channel.socket = Failing(errno.ECONNRESET, closes=True)
+        channel.addr = "192.0.2.7", 7
+        getattr(channel, method)(b"x" if method == "send" else 1)
+        assert channel.closing
+    told = [record for record in heard.records if "unhandled" not in record.message]
+    assert [(record.name, record.levelno, record.exc_info) for record in told] == [
+        ("antiphon.channels", logging.DEBUG, None)
+    ]
+    assert "192.0.2.7:7" in told[0].message
+    assert "reset" in told[0].message.lower()
 
 
 def test_a_log_of_ones_own_gets_the_message_as_ever(wires: Wires, heard: pytest.LogCaptureFixture) -> None:

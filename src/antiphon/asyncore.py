@@ -284,7 +284,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             return 0
         except OSError as error:
             if error.errno in _DISCONNECTED:
-                self._ac_hang_up()
+                self._ac_lost(error)
                 return 0
             raise
         return sent
@@ -301,7 +301,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
             raise WouldBlock(*error.args) from None
         except OSError as error:
             if error.errno in _DISCONNECTED:
-                self._ac_hang_up()
+                self._ac_lost(error)
                 return b""
             raise
         if not data:

@@ -5,15 +5,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from weakref import WeakMethod
 
 from antiphon.failures import ESCAPING, contain
+from antiphon.logs import LimitedLog, origin_of
 from antiphon.timers import Timer, Timers, seconds
 
 __all__ = ["Calls"]
 
-_log = logging.getLogger("antiphon")
+_limited: Final = LimitedLog(logging.getLogger("antiphon.loop"), burst=10)
 
 #: Those with timers or calls pending, which must outlive the last channel of their map.
 _pinned: "set[Calls]" = set()
@@ -142,9 +143,10 @@ class Calls:
             callback(*arguments)
         except ESCAPING:
             raise
-        except Exception:
+        except Exception as error:
             owner = getattr(callback, "__self__", None)
             if hasattr(owner, "handle_error"):
                 contain(owner)
             else:
-                _log.exception("a callback failed: %r", callback)
+                kind = origin_of(error)
+                _limited.log(logging.ERROR, kind, "a callback failed: %r", callback, exc_info=error)

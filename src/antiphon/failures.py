@@ -3,9 +3,11 @@
 import logging
 from typing import Any, Final
 
+from antiphon.logs import LimitedLog, origin_of
+
 __all__ = ["ESCAPING", "ExitNow", "contain"]
 
-_log = logging.getLogger("antiphon")
+_limited: Final = LimitedLog(logging.getLogger("antiphon.channels"), burst=10)
 
 
 class ExitNow(Exception):  # noqa: N818 (the name that programs raise and catch)
@@ -22,15 +24,20 @@ def contain(channel: Any) -> None:
         channel.handle_error()
     except ESCAPING:
         raise
-    except Exception:
-        _log.exception("handle_error of %r failed; closing it", type(channel))
+    except Exception as error:
+        _log(channel, "handle_error of %r failed; closing it", error)
         try:
             channel.close()
         except ESCAPING:
             raise
-        except Exception:
-            _log.exception("close of %r failed; dropping it", type(channel))
+        except Exception as error:
+            _log(channel, "close of %r failed; dropping it", error)
             _drop(channel)
+
+
+def _log(channel: Any, message: str, error: Exception) -> None:
+    kind = message, type(channel), origin_of(error)
+    _limited.log(logging.ERROR, kind, message, type(channel), exc_info=error)
 
 
 def _drop(channel: Any) -> None:

@@ -47,7 +47,7 @@ DELIVERING: Final = 1
 SENDING: Final = 2
 FLUSHING: Final = 3
 
-_log: Final = logging.getLogger("antiphon")
+_log: Final = logging.getLogger("antiphon.channels")
 
 
 class CloseMark:

@@ -314,7 +314,7 @@ class Outgoing(dispatcher):
             pass
         except OSError as error:
             if error.errno in asyncore._DISCONNECTED:
-                self._ac_hang_up()
+                self._ac_lost(error)
             elif _is_sent_by_the_system(first):
                 outbox.finish(first)
                 self._ac_producer_failed(error)

@@ -8,10 +8,15 @@ from typing import Any, Final, TypeAlias
 
 from antiphon.errors import is_network_error
 from antiphon.interest import noticed, unhandled
+from antiphon.logs import LimitedLog, name_of, origin_of
 
 __all__ = ["Reporting", "compact_traceback"]
 
-_log: Final = logging.getLogger("antiphon")
+_log: Final = logging.getLogger("antiphon.channels")
+
+#: Lines of one kind in a second at most.
+_BURST: Final = 10
+_limited = LimitedLog(_log, burst=_BURST)
 
 CompactTraceback: TypeAlias = tuple[tuple[str, str, str], type[BaseException], BaseException, str]
 
@@ -37,14 +42,6 @@ def compact_traceback() -> CompactTraceback:
 def _frames(trace: TracebackType) -> list[tuple[str, str, str]]:
     walked = traceback.walk_tb(trace)
     return [(frame.f_code.co_filename, frame.f_code.co_name, str(line)) for frame, line in walked]
-
-
-def _name_of(channel: object) -> str:
-    """Its repr, which a program may have broken. No method: a channel that is a Thread has a `_name`."""
-    try:
-        return repr(channel)
-    except Exception:
-        return f"<__repr__(self) failed for object at {id(channel):#x}>"
 
 
 class Reporting:
@@ -76,7 +73,8 @@ class Reporting:
         """Called while an exception of another handler is being handled; by default reports it and closes.
 
         What the network does is reported at level INFO, anything else at ERROR with its traceback, to the
-        logger `antiphon`; a class with its own `log_info` gets the message there instead.
+        logger `antiphon.channels`: of one kind 10 lines a second at most, and how many were left out. A class
+        with its own `log_info` gets the message there instead, each time.
         A listener stays open (see `survives_errors`) unless accepting itself is broken.
         """
         self._ac_report(sys.exc_info()[1])
@@ -88,13 +86,20 @@ class Reporting:
         if self._ac_has_own_log_info():
             _, kind, error, frames = compact_traceback()
             self.log_info(
-                f"uncaptured python exception, closing channel {_name_of(self)} ({kind}:{error} {frames})",
+                f"uncaptured python exception, closing channel {name_of(self)} ({kind}:{error} {frames})",
                 "error",
             )
         elif is_network_error(error):
-            _log.info("%s: %s", _name_of(self), error)
+            self._ac_log_loss(logging.INFO, error)
         else:
-            _log.error("uncaught exception in %s", _name_of(self), exc_info=error)
+            of = type(self), origin_of(error)
+            _limited.log(logging.ERROR, of, "uncaught exception in %s", name_of(self), exc_info=error)
+
+    def _ac_log_loss(self, level: int, error: BaseException | None) -> None:
+        """Note what the network or the peer did."""
+        if _log.isEnabledFor(level):
+            of = type(self), getattr(error, "errno", None)
+            _limited.log(level, of, "%s: %s", name_of(self), error)
 
     def _ac_has_own_log_info(self) -> bool:
         return getattr(self.log_info, "__func__", None) is not _default_log_info
@@ -106,7 +111,7 @@ class Reporting:
             self.log_info(message, "warning")
         elif (type(self), event) not in _warned:
             _warned.add((type(self), event))
-            _log.info("%s: %s; said once for its class", _name_of(self), message)
+            _log.info("%s: %s; said once for its class", name_of(self), message)
 
     @unhandled
     def handle_read(self) -> None:
@@ -157,6 +162,11 @@ class Reporting:
         finally:
             if self._fileno is not None:
                 self._ac_state_changed()
+
+    def _ac_lost(self, error: OSError) -> None:
+        """Hang up because the system says that the connection is lost."""
+        self._ac_log_loss(logging.DEBUG, error)
+        self._ac_hang_up()
 
     def _ac_state_changed(self) -> None:
         raise NotImplementedError
