@@ -16,7 +16,9 @@ from errno import *  # noqa: F403 (programs reach the error numbers through this
 from typing import Any, Final
 
 from antiphon import dispatching
+from antiphon.counting import OBSERVED, note_received, note_sent
 from antiphon.descriptor import file_wrapper
+from antiphon.endings import OWN
 from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import failed, handle_each, lost
@@ -287,6 +289,8 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
                 self._ac_lost(error)
                 return 0
             raise
+        if OBSERVED:
+            note_sent(self, sent)
         return sent
 
     def recv(self, buffer_size: int) -> bytes:
@@ -307,6 +311,8 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         if not data:
             self._ac_hang_up()
             return b""
+        if OBSERVED:
+            note_received(self, len(data))
         return data
 
     def close(self) -> None:
@@ -323,10 +329,13 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
 
     def _ac_close(self) -> None:
         self.closing = True
-        fd = self._fileno
+        fd, mine = self._fileno, self._ac_loop
         self.del_channel()
-        if self._ac_loop is not None and fd is not None:  # del_channel is overridden.
-            self._ac_loop.left(fd, self)
+        if mine is not None:
+            mine.counts.closed[self._ac_ending or self._ac_hung_up or OWN] += 1
+            if self._ac_loop is not None and fd is not None:  # del_channel is overridden.
+                mine.left(fd, self)
+                self._ac_loop = None
         if self._ac_established:  # It has left the map: there is nobody to tell.
             self._ac_connected = self._ac_established = False
         else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakMethod
 
+from antiphon.counting import Counts
 from antiphon.failures import ESCAPING, contain
 from antiphon.logs import LimitedLog, origin_of
 from antiphon.timers import Timer, Timers, seconds
@@ -29,6 +30,8 @@ class Calls:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
+        #: What was counted since the loop was made.
+        self.counts = Counts()
         self._timers = Timers(now, started=WeakMethod(self._pin), ended=WeakMethod(self._unpin))
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._pinned = False

@@ -67,7 +67,6 @@ class Endpoint(Reporting):
     _ac_connecting: bool
     _ac_accepting: bool
     _ac_established: bool
-    _ac_hung_up: bool
     _ac_deaf: bool
     _ac_backlog: Backlog | None = None
     _ac_census: Census | None = None
@@ -89,7 +88,8 @@ class Endpoint(Reporting):
     def _ac_prepare(self) -> None:
         self._fileno = self._ac_socket = self._ac_loop = None
         self._ac_connected = self._ac_connecting = self._ac_accepting = False
-        self._ac_established = self._ac_hung_up = False
+        self._ac_established = False
+        self._ac_hung_up = ""
         self._ac_cork = 0
 
     def __repr__(self) -> str:
@@ -113,7 +113,10 @@ class Endpoint(Reporting):
 
     def _ac_start_afresh(self) -> None:
         """Forget what became of the sockets before this one."""
-        self._ac_hung_up = self._ac_deaf = False
+        self._ac_hung_up = ""
+        self._ac_deaf = False
+        if self._ac_ending is not None:
+            self._ac_ending = None
         if self.closing or self._ac_backlog is not None:
             self.closing = self._ac_paused = self._ac_accept_failed = False
             self._ac_leave_listener()

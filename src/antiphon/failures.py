@@ -3,6 +3,7 @@
 import logging
 from typing import Any, Final
 
+from antiphon.endings import ERROR, because, tell_of_error
 from antiphon.logs import LimitedLog, origin_of
 
 __all__ = ["ESCAPING", "ExitNow", "contain"]
@@ -21,13 +22,13 @@ ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, 
 def contain(channel: Any) -> None:
     """Hand the exception that is being handled to the channel, and close it if even that fails."""
     try:
-        channel.handle_error()
+        tell_of_error(channel)
     except ESCAPING:
         raise
     except Exception as error:
         _log(channel, "handle_error of %r failed; closing it", error)
         try:
-            channel.close()
+            because(ERROR, channel, channel.close)
         except ESCAPING:
             raise
         except Exception as error:

@@ -8,6 +8,8 @@ over; while a run of messages is handed over, `_ac_position` is the `Batch` that
 import os
 from typing import Any, Final, TypeAlias
 
+from antiphon.counting import OBSERVED, note_messages, observed
+from antiphon.endings import tell_of_error
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
@@ -153,7 +155,7 @@ class Incoming(Outgoing):
         except OSError as error:
             if is_would_block(error):
                 raise
-            self.handle_error()
+            tell_of_error(self)
             return
         if type(data) is not bytes:
             data = self._ac_as_received(data)
@@ -257,6 +259,8 @@ class Incoming(Outgoing):
                 if not self._ac_owes:
                     continue
                 self._ac_owes = False
+            if OBSERVED:
+                note_messages(self, 1)
             self.found_terminator()
         self._ac_left = self._ac_held > 0
 
@@ -271,6 +275,8 @@ class Incoming(Outgoing):
             self._ac_count(*self._ac_counting)
         if self._ac_owes:
             self._ac_owes = False
+            if OBSERVED:
+                note_messages(self, 1)
             self.found_terminator()
 
     def _ac_deliver_batch(self, data: bytes, position: int, terminator: bytes, window: int) -> bool:
@@ -280,7 +286,8 @@ class Incoming(Outgoing):
         if not messages:
             return False
         own = getattr(self.get_terminator, "__func__", None) is _get_terminator
-        iterator = iter(messages)
+        iterator: Any = iter(messages)
+        counts = observed(self) if OBSERVED else None
         batch = terminator, messages, iterator, min(position + window, len(data)) - len(rest)
         self._ac_position = batch
         try:
@@ -292,6 +299,8 @@ class Incoming(Outgoing):
                         self._ac_owes = True
                         raise
                     if self._ac_deaf:
+                        if counts is not None:
+                            counts.messages -= 1  # Its end is not told.
                         break
                 self.found_terminator()
                 if (
@@ -300,6 +309,8 @@ class Incoming(Outgoing):
                 ):
                     break
         finally:
+            if counts is not None:
+                counts.messages += len(messages) - iterator.__length_hint__() - self._ac_owes
             if self._ac_position is batch:
                 self._ac_position = _position_in(batch)
         return True
@@ -332,6 +343,8 @@ class Incoming(Outgoing):
             self.collect_incoming_data(delimiter[:released])
         if self._ac_owes:
             self._ac_owes = False
+            if OBSERVED:
+                note_messages(self, 1)
             self.found_terminator()
 
     def _ac_deliver_count(self, data: bytes, position: int, terminator: int) -> None:
@@ -359,6 +372,8 @@ class Incoming(Outgoing):
                 self._ac_count(missing, len(part))
         if ends and self._ac_owes:
             self._ac_owes = False
+            if OBSERVED:
+                note_messages(self, 1)
             self.found_terminator()
 
     def _ac_count(self, missing: int, size: int) -> None:

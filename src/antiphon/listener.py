@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon.admission import Census, unadopted
+from antiphon.endings import ERROR, because, tell_of_error
 from antiphon.failures import ESCAPING
 from antiphon.refusals import Refusals
 from antiphon.reserve import reserve
@@ -138,6 +139,9 @@ class Backlog:
             fd, address = listening._accept()
             connection = socket.socket(family, kind, protocol, fd)
         self.accepted += 1
+        loop = self._channel._ac_loop
+        if loop is not None:
+            loop.counts.accepted += 1
         self._exhausted = False
         return connection, address
 
@@ -190,12 +194,12 @@ class Backlog:
         place = unadopted.get(fd)
         channel = self._channel._map.get(fd) if self._channel._map else None
         if channel is not None and getattr(channel, "_ac_socket", None) is connection:
-            channel.close()
+            because(ERROR, channel, channel.close)
         else:
             connection.close()
         if place is not None and not place.is_held:
             place.leave()
-        self._channel.handle_error()
+        tell_of_error(self._channel)
 
     # -- limits --------------------------------------------------------------------------------------
 
@@ -245,6 +249,10 @@ class Backlog:
         """
         self._left -= 1
         self.accepted -= 1
+        loop = self._channel._ac_loop
+        if loop is not None:
+            loop.counts.accepted -= 1
+            loop.counts.refused += 1
         connection.close()
         self._refusals.note(reason, address)
 

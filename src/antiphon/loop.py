@@ -5,7 +5,6 @@ what is then called on the channel is the business of the `dispatch` function th
 """
 
 import errno
-import logging
 import os
 import sys
 import threading
@@ -21,12 +20,10 @@ from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.outbox import DELIVERING
 from antiphon.pollers.base import READ, Poller
+from antiphon.stats import Stats, taken
 from antiphon.wakeup import Wakeup
 
 __all__ = ["Batch", "Dispatch", "Host", "Loop"]
-
-_log = logging.getLogger("antiphon")
-
 
 #: (descriptor, ready bits)
 Batch: TypeAlias = Iterable[tuple[int, int]]
@@ -176,12 +173,28 @@ class Loop(Calls):
                 ready = (self._poller or self._open()).wait(timeout)
             finally:
                 self._waiting = False
+            if self.counts.since is not None:
+                self._act_and_count(ready, dispatch)
+                return
             if ready:
                 self._hand_over(ready, dispatch)
             if self._more_to_do:
                 self._finish()
         finally:
             lock.release()
+
+    def _act_and_count(self, ready: list[tuple[int, int]], dispatch: Dispatch) -> None:
+        """Do what follows the wait, and count how long it takes; a turn in a handler is the outer's."""
+        counts = self.stale is None and (bool(ready) or self._pinned)
+        began = self.now()
+        try:
+            if ready:
+                self._hand_over(ready, dispatch)
+            if self._more_to_do:
+                self._finish()
+        finally:
+            if counts:
+                self.counts.note_turn(self.now() - began)
 
     def _begin(self) -> bool:
         """Do what comes before the wait; whether there is anything to wait for."""
@@ -398,6 +411,26 @@ class Loop(Calls):
             self._waiting = False
             self._release()
 
+    # -- what the operator sees ----------------------------------------------------------------------
+
+    def collect_stats(self, on: bool = True) -> None:
+        """Count traffic from now on, from nothing: bytes, messages, and the seconds that turns take.
+
+        That costs about a third of a microsecond for each read, send, message that is not delivered together
+        with others, and turn. Not counting it costs nothing that can be measured.
+
+        Args:
+            on: False to stop.
+        """
+        if on:
+            self.counts.start(self.now())
+        else:
+            self.counts.stop()
+
+    def stats(self) -> Stats:
+        """What has been going on. Looks at each channel of the map once; safe in any thread."""
+        return taken(self.map, self.counts, timers=self._timers.active, turns=self.turns, now=self.now())
+
     # -- end and fork --------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -423,6 +456,7 @@ class Loop(Calls):
     def __del__(self, is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if is_ending():  # What closing needs may be gone; the system closes the descriptors.
             return
+        self.counts.stop()
         if self._poller is not None:
             self._poller.close()
         if self._wakeup is not None:

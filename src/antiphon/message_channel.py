@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from antiphon.asynchat import async_chat
+from antiphon.counting import OBSERVED, note_messages
+from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
 from antiphon.framing.messages import MessageBuffer
 from antiphon.framing.terminators import Terminator, as_terminator, kind_of
@@ -245,6 +247,8 @@ class MessageChannel(async_chat):
                     self._ac_buffer = received
                     self._ac_messages = messages
                     self._ac_sought = self.last_terminator = terminator
+                    if OBSERVED:
+                        note_messages(self, len(messages))
                     try:  # As _ac_hand_over, without the call.
                         used = self.messages_received(messages)
                     except BaseException:
@@ -295,7 +299,7 @@ class MessageChannel(async_chat):
             try:
                 messages, ends = buffer.take(terminator, self.max_message_size)
             except MessageTooLong as error:
-                self.handle_overflow(error)
+                because(OVERFLOW, self, self.handle_overflow, error)
                 continue
             if not messages:
                 if buffer.is_empty:
@@ -310,6 +314,8 @@ class MessageChannel(async_chat):
     def _ac_hand_over(self, messages: list[bytes]) -> None:
         """Call `messages_received`, and keep what it has not used."""
         self._ac_messages = messages
+        if OBSERVED:
+            note_messages(self, len(messages))
         try:
             used = self.messages_received(messages)
         except BaseException:
@@ -321,6 +327,8 @@ class MessageChannel(async_chat):
         """Keep what `messages_received` has not come to when it raised."""
         if self._ac_messages is messages:
             used = self._ac_used()
+            if OBSERVED:
+                note_messages(self, used - len(messages))
             self._ac_own_buffer().use(used)
             self._ac_messages = self._ac_ends = self._ac_progress = None
 
@@ -343,6 +351,8 @@ class MessageChannel(async_chat):
     def _ac_settle(self, used: int) -> None:
         """Have all behind the first `used` messages that are out looked at again."""
         buffer = self._ac_own_buffer()
+        if OBSERVED:
+            note_messages(self, used - buffer.total)
         self._ac_messages = self._ac_ends = self._ac_progress = None
         if not buffer.use(used) and buffer.terminator is self._ac_terminator:
             raise ValueError(

@@ -5,7 +5,9 @@ from typing import Any, Final, TypeGuard
 
 from antiphon import asyncore
 from antiphon.asyncore import dispatcher
+from antiphon.counting import OBSERVED, note_sent
 from antiphon.direct import is_plain, send_file
+from antiphon.endings import ERROR, OWN, because, tell_of_error
 from antiphon.errors import NOT_NOW, is_would_block
 from antiphon.failures import ESCAPING
 from antiphon.interest import noticed
@@ -273,7 +275,7 @@ class Outgoing(dispatcher):
                 self._ac_producer_failed(failure.__cause__)
                 return
             if isinstance(piece, CloseMark):
-                self._ac_hang_up()
+                self._ac_hang_up(OWN)
                 return
             if piece is None or not self._ac_send_piece(piece) or not self.connected:
                 return
@@ -307,7 +309,10 @@ class Outgoing(dispatcher):
         first = outbox[0] if outbox else None
         try:
             if _is_sent_by_the_system(first):
-                return send_file(self._ac_socket, first, budget) or None
+                sent = send_file(self._ac_socket, first, budget)
+                if OBSERVED and sent:
+                    note_sent(self, sent)
+                return sent or None
             pieces = outbox.take_large()
             return self._ac_send_several(outbox, pieces) if pieces else None
         except NOT_NOW:
@@ -319,7 +324,7 @@ class Outgoing(dispatcher):
                 outbox.finish(first)
                 self._ac_producer_failed(error)
             else:
-                self.handle_error()
+                tell_of_error(self)
         return 0
 
     def _ac_send_several(self, outbox: Outbox, pieces: list[Any]) -> int:
@@ -328,6 +333,8 @@ class Outgoing(dispatcher):
             sent = self._ac_socket.sendmsg(pieces)
         finally:
             outbox.put_back_several(pieces, sent)
+        if OBSERVED:
+            note_sent(self, sent)
         return sent if sent == sum(map(len, pieces)) else 0
 
     def _ac_put_back(self, piece: Any, sent: int, sock: Any) -> None:
@@ -338,7 +345,7 @@ class Outgoing(dispatcher):
     def _ac_send_failed(self, error: OSError) -> None:
         """Deal with what a subclass's `send` raised; what it didn't send waits."""
         if not isinstance(error, NOT_NOW) and not is_would_block(error):
-            self.handle_error()
+            tell_of_error(self)
 
     def _ac_producer_failed(self, error: BaseException | None) -> None:
         """Report what a producer raised, and close: the peer would mistake what follows."""
@@ -347,9 +354,9 @@ class Outgoing(dispatcher):
         except ESCAPING:
             raise
         except Exception:
-            self.handle_error()
+            tell_of_error(self)
         if not self.closing:
-            self.close()
+            because(ERROR, self, self.close)
 
     def _ac_flush(self) -> None:
         """Send what was pushed, through whatever `initiate_send` the program has."""

@@ -6,6 +6,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Final, TypeAlias
 
+from antiphon.endings import ERROR, PEER
 from antiphon.errors import is_network_error
 from antiphon.interest import noticed, unhandled
 from antiphon.logs import LimitedLog, name_of, origin_of
@@ -57,7 +58,9 @@ class Reporting:
     survives_errors = True
     accepting: Any
     _fileno: Any
-    _ac_hung_up: bool
+    #: Why `handle_close` was called, if it was; and why else the channel is ending. One of `endings.REASONS`.
+    _ac_hung_up: str
+    _ac_ending: str | None = None
     _ac_accept_failed = False
 
     def log(self, message: object) -> None:
@@ -77,10 +80,11 @@ class Reporting:
         with its own `log_info` gets the message there instead, each time.
         A listener stays open (see `survives_errors`) unless accepting itself is broken.
         """
-        self._ac_report(sys.exc_info()[1])
+        error = sys.exc_info()[1]
+        self._ac_report(error)
         if self.accepting and self.survives_errors and not self._ac_accept_failed:
             return
-        self._ac_hang_up()
+        self._ac_hang_up(PEER if is_network_error(error) else ERROR)
 
     def _ac_report(self, error: BaseException | None) -> None:
         if self._ac_has_own_log_info():
@@ -151,12 +155,12 @@ class Reporting:
         """Leave the map and close the socket."""
         raise NotImplementedError
 
-    def _ac_hang_up(self) -> None:
+    def _ac_hang_up(self, reason: str = PEER) -> None:
         """Call `handle_close`, once for a connection; a channel that has chosen to live on is closed then."""
         if self._ac_hung_up:
             self.close()
             return
-        self._ac_hung_up = True
+        self._ac_hung_up = reason
         try:
             self.handle_close()
         finally:

@@ -1,0 +1,105 @@
+"""What a loop counts as it happens.
+
+Some of it is counted always: it happens once in the life of a connection. What happens with each read or
+send is counted while somebody wants to know, and costs the test of a list where nobody does.
+"""
+
+from typing import Any, Final
+
+from antiphon.endings import REASONS
+
+__all__ = ["OBSERVED", "Counts", "note_messages", "note_received", "note_sent", "observed"]
+
+
+class Counts:
+    """The numbers of one loop.
+
+    Attributes:
+        accepted: connections that its listeners have taken.
+        refused: connections that they have turned away.
+        closed: channels that have ended, by reason.
+        slow: handlers and callbacks that took longer than `slow_callback`.
+        since: when traffic began to be counted, by the loop's clock; None while it is not.
+        received: bytes, while traffic is counted; and so on.
+        sent: bytes.
+        messages: ends of messages that were told.
+        turns: those that had something to do.
+        busy: seconds that these took, without their waits.
+        worst: seconds of the longest of them.
+    """
+
+    __slots__ = (
+        "accepted",
+        "busy",
+        "closed",
+        "messages",
+        "received",
+        "refused",
+        "sent",
+        "since",
+        "slow",
+        "turns",
+        "worst",
+    )
+
+    def __init__(self) -> None:
+        self.accepted = self.refused = self.slow = 0
+        self.closed = dict.fromkeys(REASONS, 0)
+        self.since: float | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.received = self.sent = self.messages = self.turns = 0
+        self.busy = self.worst = 0.0
+
+    def start(self, now: float) -> None:
+        """Count traffic from now on, from nothing."""
+        self._clear()
+        self.since = now
+        if not any(counts is self for counts in OBSERVED):
+            OBSERVED.append(self)
+
+    def stop(self) -> None:
+        """Count no more traffic."""
+        self.since = None
+        OBSERVED[:] = [counts for counts in OBSERVED if counts is not self]
+
+    def note_turn(self, seconds: float) -> None:
+        """Count a turn."""
+        self.turns += 1
+        self.busy += seconds
+        self.worst = max(self.worst, seconds)
+
+
+#: Of the loops whose traffic is counted. Whoever reads or sends looks whether there is any.
+OBSERVED: Final[list[Counts]] = []
+
+
+def note_received(channel: Any, size: int) -> None:
+    """Count `size` bytes, if the channel's loop wants to know.
+
+    The messages in them are counted where they are told of; that is not done on the short way which most
+    reads of an `async_chat` take, so that it costs nothing there.
+    """
+    if (counts := observed(channel)) is not None:
+        counts.received += size
+        channel._ac_left = True
+
+
+def note_sent(channel: Any, size: int) -> None:
+    """Count `size` bytes, if the channel's loop wants to know."""
+    if (counts := observed(channel)) is not None:
+        counts.sent += size
+
+
+def note_messages(channel: Any, number: int) -> None:
+    """Count `number` messages, if the channel's loop wants to know."""
+    if (counts := observed(channel)) is not None:
+        counts.messages += number
+
+
+def observed(channel: Any) -> Counts | None:
+    """Where the channel's traffic is counted; None if nobody wants to know."""
+    loop = channel._ac_loop
+    counts: Counts | None = None if loop is None else loop.counts
+    return counts if counts is not None and counts.since is not None else None
