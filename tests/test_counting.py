@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import loop_support
-from antiphon import asyncore
+from antiphon import asyncore, counting
 from antiphon.asynchat import async_chat, simple_producer
 from antiphon.counting import OBSERVED, Counts, note_sent, observed
 from antiphon.message_channel import MessageChannel
@@ -245,10 +245,10 @@ def test_only_the_loop_that_was_told_counts(wires: Wires, channels: Any) -> None
     others = wires.map()
     for where in channels, others:
         channel, far = wires.channel(Echo, where)
-        far.send(b"x\r\n")
+        far.send(b"x\r\ny\r\n")
         spin(where)
-        assert channel.found == 1
-    assert numbers(channels) == (3, 3, 1)
+        assert channel.found == 2
+    assert numbers(channels) == (6, 6, 2)
     assert numbers(others) == (None, None, None)
     assert others.loop.counts.received == others.loop.counts.messages == 0
 
@@ -260,6 +260,21 @@ def test_counting_begins_anew_when_it_is_asked_for_again(wires: Wires, channels:
     channels.loop.collect_stats()
     assert numbers(channels) == (0, 0, 0)
     assert len(OBSERVED) == 1
+
+
+def test_whoever_is_told_is_told_of_the_first_and_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(counting, "_told", [told.append])
+    one, other = Counts(), Counts()
+    one.start(0)
+    other.start(0)
+    counting.tell(told.append)
+    assert told == [True, True, True]
+    one.stop()
+    assert told[3:] == [True] * 2
+    other.stop()
+    other.stop()
+    assert told[5:] == [False] * 2
 
 
 def test_what_a_channel_without_a_loop_does_is_nobody_s(channels: Any) -> None:

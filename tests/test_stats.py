@@ -22,7 +22,8 @@ wires = loop_support.wires
 @pytest.fixture(autouse=True)
 def nobody_counts_after_a_test() -> Iterator[None]:
     yield
-    OBSERVED.clear()
+    for counts in list(OBSERVED):
+        counts.stop()
 
 
 class Chat(async_chat):
@@ -108,6 +109,20 @@ def test_what_waits_to_be_sent_is_told(wires: Wires) -> None:
     assert [queued_in(channel) for channel in (pushing, producing, foreign)] == [(5, 0), (10, 1), (2, 1)]
     stats = channels.loop.stats()
     assert (stats.queued, stats.producers) == (17, 2)
+
+
+def test_what_a_handler_has_just_pushed_waits_too(wires: Wires) -> None:
+    class Asking(Chat):
+        def collect_incoming_data(self, data: bytes) -> None:
+            self.push(data)
+            self.queued = self._map.loop.stats().queued
+
+    channels = wires.map()
+    channel, far = wires.channel(Asking, channels)
+    far.send(b"12345")
+    spin(channels)
+    assert channel.queued == 5
+    assert channels.loop.stats().queued == 0
 
 
 def test_a_queue_that_can_t_be_looked_into_counts_for_nothing(wires: Wires) -> None:

@@ -15,8 +15,8 @@ import warnings  # noqa: F401
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
-from antiphon import dispatching
-from antiphon.counting import OBSERVED, note_received, note_sent
+from antiphon import counting, dispatching
+from antiphon.counting import note_received, note_sent
 from antiphon.descriptor import file_wrapper
 from antiphon.endings import OWN
 from antiphon.endpoint import Endpoint, strerror
@@ -73,6 +73,17 @@ socket_map: Any = ChannelMap()
 #: Twice for every connection, and much cheaper called by name than through `map[fd] = channel`.
 _join: Final = ChannelMap.__setitem__
 _leave: Final = ChannelMap.__delitem__
+
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 # -- one event of one channel ------------------------------------------------------------------------------
@@ -289,7 +300,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
                 self._ac_lost(error)
                 return 0
             raise
-        if OBSERVED:
+        if _observed:
             note_sent(self, sent)
         return sent
 
@@ -311,7 +322,7 @@ class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs su
         if not data:
             self._ac_hang_up()
             return b""
-        if OBSERVED:
+        if _observed:
             note_received(self, len(data))
         return data
 

@@ -12,6 +12,7 @@ from antiphon.counting import Counts
 from antiphon.failures import ESCAPING, contain
 from antiphon.logs import LimitedLog, origin_of
 from antiphon.timers import Timer, Timers, seconds
+from antiphon.watching import SLOW, Watch, checked
 
 __all__ = ["Calls"]
 
@@ -32,6 +33,9 @@ class Calls:
         self.now = now
         #: What was counted since the loop was made.
         self.counts = Counts()
+        #: What looks how long handlers take; None if nothing does.
+        self.watch: Watch | None = None
+        self.slow_callback = SLOW
         self._timers = Timers(now, started=WeakMethod(self._pin), ended=WeakMethod(self._unpin))
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._pinned = False
@@ -43,6 +47,25 @@ class Calls:
     def wake(self) -> None:
         """End the present wait, if there is one.  Safe in any thread and in a signal handler."""
         raise NotImplementedError
+
+    @property
+    def slow_callback(self) -> float | None:
+        """Seconds: of a handler or a callback that takes longer a warning names it. None for no watch.
+
+        0.1 by default, or what the environment variable ANTIPHON_SLOW_CALLBACK says; 0 there is None. It is
+        logged by `antiphon.loop`, of each handler once a second at most. On Linux, a limit of some ticks of
+        the system (1 to 10 ms) is measured in ticks, which is quick.
+
+        Raises:
+            TypeError: no number was assigned.
+            ValueError: a number that is not more than 0.
+        """
+        return None if self.watch is None else self.watch.limit
+
+    @slow_callback.setter
+    def slow_callback(self, limit: float | None) -> None:
+        limit = checked(limit)
+        self.watch = None if limit is None else Watch(limit, self.counts, self.now)
 
     # -- other threads -------------------------------------------------------------------------------
 
@@ -130,7 +153,7 @@ class Calls:
     def _run_due(self) -> None:
         """Run what is due and what was asked from other threads, as far as there is any."""
         for timer in self._timers.due(self.now()):
-            self._guarded(timer.callback, timer.arguments)
+            self._call(timer.callback, timer.arguments)
         self._run_calls()
         if not self.busy:
             self._unpin()
@@ -139,7 +162,16 @@ class Calls:
         calls = self._calls
         for _ in range(len(calls)):
             if calls:  # A call that runs the loop itself has taken the others.
-                self._guarded(*calls.popleft())
+                self._call(*calls.popleft())
+
+    def _call(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        watch = self.watch
+        if watch is None:
+            self._guarded(callback, arguments)
+        else:
+            began = watch.clock(watch.which)
+            self._guarded(callback, arguments)
+            watch.look_at(callback, arguments, watch.clock(watch.which) - began)
 
     def _guarded(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         try:

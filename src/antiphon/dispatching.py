@@ -54,6 +54,11 @@ def as_select_does(functions: Mapping[str, Any]) -> Dispatch:
 
     def dispatch(turning: Loop, batch: Batch) -> None:
         channels, stale, read = turning.map, turning.stale, functions["read"]
+        watch = turning.watch
+        if watch is not None:
+            clock, which, limit = watch.clock, watch.which, watch.limit
+            last = clock(which)
+            alarm = last + limit
         for fd, flags in batch:
             if stale and fd in stale:
                 continue
@@ -63,6 +68,12 @@ def as_select_does(functions: Mapping[str, Any]) -> Dispatch:
                 read(channel)
             else:
                 _dispatch_rest(functions, turning, fd, flags, channel)
+            if watch is not None:
+                now = clock(which)
+                if now > alarm:
+                    watch.look(channel, flags, now - last)
+                    alarm = now + limit
+                last = now
 
     return dispatch
 
@@ -94,6 +105,11 @@ def as_poll_does(functions: Mapping[str, Any]) -> Dispatch:
 
     def dispatch(turning: Loop, batch: Batch) -> None:
         channels, stale, readwrite = turning.map, turning.stale, functions["readwrite"]
+        watch = turning.watch
+        if watch is not None:
+            clock, which, limit = watch.clock, watch.which, watch.limit
+            last = clock(which)
+            alarm = last + limit
         for fd, flags in batch:
             if stale and fd in stale:
                 continue
@@ -105,5 +121,11 @@ def as_poll_does(functions: Mapping[str, Any]) -> Dispatch:
                 readwrite(channel, flags & ~TROUBLE if flags & READ else flags)
                 if channels.get(fd) is channel:
                     turning.changed(fd)
+            if watch is not None:
+                now = clock(which)
+                if now > alarm:
+                    watch.look(channel, flags, now - last)
+                    alarm = now + limit
+                last = now
 
     return dispatch

@@ -8,7 +8,8 @@ over; while a run of messages is handed over, `_ac_position` is the `Batch` that
 import os
 from typing import Any, Final, TypeAlias
 
-from antiphon.counting import OBSERVED, note_messages, observed
+from antiphon import counting
+from antiphon.counting import note_messages, observed
 from antiphon.endings import tell_of_error
 from antiphon.errors import is_would_block
 from antiphon.framing import prefix_at_end, resume
@@ -25,6 +26,17 @@ Batch: TypeAlias = tuple[bytes, list[bytes], Any, int]
 #: Bytes that are split at once when the terminator has stayed the same for a message; then 4 times as many.
 #: What was split is split again if the terminator changes, so this bounds the waste.
 _FIRST_WINDOW: Final = 512
+
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 class Incoming(Outgoing):
@@ -259,7 +271,7 @@ class Incoming(Outgoing):
                 if not self._ac_owes:
                     continue
                 self._ac_owes = False
-            if OBSERVED:
+            if _observed:
                 note_messages(self, 1)
             self.found_terminator()
         self._ac_left = self._ac_held > 0
@@ -275,7 +287,7 @@ class Incoming(Outgoing):
             self._ac_count(*self._ac_counting)
         if self._ac_owes:
             self._ac_owes = False
-            if OBSERVED:
+            if _observed:
                 note_messages(self, 1)
             self.found_terminator()
 
@@ -287,7 +299,7 @@ class Incoming(Outgoing):
             return False
         own = getattr(self.get_terminator, "__func__", None) is _get_terminator
         iterator: Any = iter(messages)
-        counts = observed(self) if OBSERVED else None
+        counts = observed(self) if _observed else None
         batch = terminator, messages, iterator, min(position + window, len(data)) - len(rest)
         self._ac_position = batch
         try:
@@ -343,7 +355,7 @@ class Incoming(Outgoing):
             self.collect_incoming_data(delimiter[:released])
         if self._ac_owes:
             self._ac_owes = False
-            if OBSERVED:
+            if _observed:
                 note_messages(self, 1)
             self.found_terminator()
 
@@ -372,7 +384,7 @@ class Incoming(Outgoing):
                 self._ac_count(missing, len(part))
         if ends and self._ac_owes:
             self._ac_owes = False
-            if OBSERVED:
+            if _observed:
                 note_messages(self, 1)
             self.found_terminator()
 

@@ -8,8 +8,9 @@ its messages are out.
 from collections.abc import Iterator
 from typing import Any, Final
 
+from antiphon import counting
 from antiphon.asynchat import async_chat
-from antiphon.counting import OBSERVED, note_messages
+from antiphon.counting import note_messages
 from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
 from antiphon.framing.messages import MessageBuffer
@@ -21,6 +22,17 @@ __all__ = ["MessageChannel"]
 
 _CRLF: Final = b"\r\n"
 _NOTHING_LEFT: Final[Iterator[bytes]] = iter(())
+
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 class _Empty(int):
@@ -247,7 +259,7 @@ class MessageChannel(async_chat):
                     self._ac_buffer = received
                     self._ac_messages = messages
                     self._ac_sought = self.last_terminator = terminator
-                    if OBSERVED:
+                    if _observed:
                         note_messages(self, len(messages))
                     try:  # As _ac_hand_over, without the call.
                         used = self.messages_received(messages)
@@ -314,7 +326,7 @@ class MessageChannel(async_chat):
     def _ac_hand_over(self, messages: list[bytes]) -> None:
         """Call `messages_received`, and keep what it has not used."""
         self._ac_messages = messages
-        if OBSERVED:
+        if _observed:
             note_messages(self, len(messages))
         try:
             used = self.messages_received(messages)
@@ -327,7 +339,7 @@ class MessageChannel(async_chat):
         """Keep what `messages_received` has not come to when it raised."""
         if self._ac_messages is messages:
             used = self._ac_used()
-            if OBSERVED:
+            if _observed:
                 note_messages(self, used - len(messages))
             self._ac_own_buffer().use(used)
             self._ac_messages = self._ac_ends = self._ac_progress = None
@@ -351,7 +363,7 @@ class MessageChannel(async_chat):
     def _ac_settle(self, used: int) -> None:
         """Have all behind the first `used` messages that are out looked at again."""
         buffer = self._ac_own_buffer()
-        if OBSERVED:
+        if _observed:
             note_messages(self, used - buffer.total)
         self._ac_messages = self._ac_ends = self._ac_progress = None
         if not buffer.use(used) and buffer.terminator is self._ac_terminator:

@@ -3,9 +3,9 @@
 from collections import deque
 from typing import Any, Final, TypeGuard
 
-from antiphon import asyncore
+from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
-from antiphon.counting import OBSERVED, note_sent
+from antiphon.counting import note_sent
 from antiphon.direct import is_plain, send_file
 from antiphon.endings import ERROR, OWN, because, tell_of_error
 from antiphon.errors import NOT_NOW, is_would_block
@@ -26,6 +26,17 @@ _BYTES_PER_EVENT: Final = 262_144
 _append: Final = deque.append
 _send: Final = dispatcher.send
 _make_outbox: Final = Outbox.__new__
+
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 class Outgoing(dispatcher):
@@ -310,7 +321,7 @@ class Outgoing(dispatcher):
         try:
             if _is_sent_by_the_system(first):
                 sent = send_file(self._ac_socket, first, budget)
-                if OBSERVED and sent:
+                if _observed and sent:
                     note_sent(self, sent)
                 return sent or None
             pieces = outbox.take_large()
@@ -333,7 +344,7 @@ class Outgoing(dispatcher):
             sent = self._ac_socket.sendmsg(pieces)
         finally:
             outbox.put_back_several(pieces, sent)
-        if OBSERVED:
+        if _observed:
             note_sent(self, sent)
         return sent if sent == sum(map(len, pieces)) else 0
 
