@@ -1,6 +1,7 @@
 """Bytes and messages, counted while somebody wants to know."""
 
 import contextlib
+import socket
 import tempfile
 from typing import Any
 
@@ -10,6 +11,7 @@ import loop_support
 from antiphon import asyncore, counting
 from antiphon.asynchat import async_chat, simple_producer
 from antiphon.counting import OBSERVED, Counts, note_sent, observed
+from antiphon.datagrams import DatagramChannel
 from antiphon.message_channel import MessageChannel
 from antiphon.producers import FileProducer
 from loop_support import Wires, raising, spin
@@ -238,17 +240,38 @@ def test_plain_dispatchers_are_counted(wires: Wires, channels: Any) -> None:
     assert numbers(channels) == (5, 5, 0)
 
 
+class Telegraph(DatagramChannel):
+    """Sends each datagram back."""
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.send_datagram(data, address)
+
+
+def test_datagrams_are_counted(wires: Wires, channels: Any) -> None:
+    channel = wires.keep(Telegraph(map=channels))
+    channel.create_socket()
+    channel.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.connect(channel.socket.getsockname())
+        for data in b"", b"one", b"three":
+            peer.send(data)
+            asyncore.loop(10, map=channels, count=1)
+            assert peer.recv(100) == data
+    assert numbers(channels) == (8, 8, 3)
+
+
 # -- on and off --------------------------------------------------------------------------------------------
 
 
 def test_only_the_loop_that_was_told_counts(wires: Wires, channels: Any) -> None:
     others = wires.map()
     for where in channels, others:
-        channel, far = wires.channel(Echo, where)
-        far.send(b"x\r\ny\r\n")
-        spin(where)
-        assert channel.found == 2
-    assert numbers(channels) == (6, 6, 2)
+        for kind in Echo, Messages:
+            channel, far = wires.channel(kind, where)
+            far.send(b"x\r\ny\r\n")
+            spin(where)
+            assert channel.found == 2
+    assert numbers(channels) == (12, 12, 4)
     assert numbers(others) == (None, None, None)
     assert others.loop.counts.received == others.loop.counts.messages == 0
 

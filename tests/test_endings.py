@@ -9,6 +9,7 @@ import pytest
 import loop_support
 from antiphon import asyncore
 from antiphon.asynchat import async_chat
+from antiphon.datagrams import DatagramChannel
 from antiphon.endings import ERROR, OVERFLOW, OWN, PEER, REASONS, TIMEOUT, because
 from antiphon.errors import MessageTooLong
 from antiphon.message_channel import MessageChannel
@@ -202,6 +203,23 @@ def test_so_is_one_of_a_producer(wires: Wires, channels: Any, loop: Any) -> None
 
     channel, _ = wires.channel(Patient, channels)
     channel.push_with_producer(Broken())
+    assert ended(loop) == {ERROR: 1}
+
+
+def test_so_is_one_of_a_datagram_that_is_not_survived(wires: Wires, channels: Any, loop: Any) -> None:
+    class Mortal(DatagramChannel):
+        survives_errors = False
+        handle_read = raising(LookupError("a defect"))
+
+        def log_info(self, message: object, type: str = "info") -> None:
+            """Nothing."""
+
+    channel = wires.keep(Mortal(map=channels))
+    channel.create_socket()
+    channel.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.sendto(b"x", channel.socket.getsockname())
+        asyncore.loop(10, map=channels, count=1)
     assert ended(loop) == {ERROR: 1}
 
 

@@ -170,6 +170,16 @@ def test_what_was_left_out_is_told_when_the_process_ends() -> None:
     assert second.startswith("2 more like this were left out in 0.0 s: line")
 
 
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_has_not(log: LimitedLog) -> None:
+    log.log(INFO, "kind", "line")
+    assert not log.log(INFO, "kind", "line")
+    lock = log._lock
+    with lock:
+        logs._start_afresh_in_child()
+        assert log._lock is not lock
+        assert log.log(INFO, "kind", "line")
+
+
 def test_a_name_is_the_repr_whatever_that_does() -> None:
     class Nameless:
         def __repr__(self) -> str:

@@ -13,6 +13,7 @@ import loop_support
 from antiphon import asyncore
 from antiphon.asynchat import async_chat, simple_producer
 from antiphon.counting import OBSERVED
+from antiphon.datagrams import DatagramChannel
 from antiphon.stats import STATES, Stats, queued_in, state_of
 from loop_support import Foreign, Noting, Wires, silent_map, spin
 
@@ -123,6 +124,14 @@ def test_what_a_handler_has_just_pushed_waits_too(wires: Wires) -> None:
     spin(channels)
     assert channel.queued == 5
     assert channels.loop.stats().queued == 0
+
+
+def test_datagrams_that_wait_are_told(wires: Wires) -> None:
+    channel = wires.keep(DatagramChannel(map=wires.map()))
+    channel.create_socket()
+    channel._ac_queue_out.append((b"12345", None))
+    channel._ac_queued = 5
+    assert channel._map.loop.stats().queued == 5
 
 
 def test_a_queue_that_can_t_be_looked_into_counts_for_nothing(wires: Wires) -> None:

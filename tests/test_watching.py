@@ -15,6 +15,7 @@ import loop_support
 from antiphon import asyncore, watching
 from antiphon.asynchat import async_chat
 from antiphon.counting import Counts
+from antiphon.datagrams import DatagramChannel
 from antiphon.message_channel import MessageChannel
 from antiphon.pollers.base import HANGUP, READ, URGENT, WRITE
 from antiphon.testing import FakeClock, SilentPoller
@@ -280,6 +281,7 @@ def handler_named(name: str) -> Any:
         (asyncore.dispatcher, [], READ | WRITE | URGENT | HANGUP, []),
         (async_chat, ["found_terminator"], READ, ["found_terminator"]),
         (async_chat, ["found_terminator", "handle_read"], READ, ["handle_read"]),
+        (DatagramChannel, ["datagram_received"], READ, ["datagram_received"]),
         (MessageChannel, ["message_received"], READ, ["message_received"]),
         (MessageChannel, ["message_received", "messages_received"], READ, ["messages_received"]),
     ],

@@ -12,18 +12,32 @@ import sys
 from collections import deque
 from typing import Any, Final
 
+from antiphon import counting
 from antiphon.asyncore import dispatcher
+from antiphon.counting import note_messages, note_received, note_sent
+from antiphon.endings import ERROR, because
 from antiphon.interest import noticed
+from antiphon.logs import LimitedLog, name_of
 
 __all__ = ["DatagramChannel"]
 
-_log = logging.getLogger("antiphon.datagrams")
+_limited: Final = LimitedLog(logging.getLogger("antiphon.datagrams"), burst=10)
 
 #: Datagrams that one event receives or sends at most, so that the other channels have their turn.
 _PER_EVENT: Final = 64
 
 #: The system has no room for one more datagram at the moment; send(2).
 _FULL: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 class DatagramChannel(dispatcher):
@@ -109,9 +123,9 @@ class DatagramChannel(dispatcher):
 
         The rest of it is lost (recv(2), MSG_TRUNC).
         """
-        _log.info(
-            "%r dropped a datagram of more than %d bytes from %s", self, self.max_datagram_size, address
-        )
+        kind = type(self), "truncated"
+        message = "%s dropped a datagram of more than %d bytes from %s"
+        _limited.log(logging.INFO, kind, message, name_of(self), self.max_datagram_size, address)
 
     def datagram_failed(self, error: OSError, address: Any) -> None:
         """Called when a datagram could not be sent or delivered; by default notes it. The channel goes on.
@@ -120,7 +134,9 @@ class DatagramChannel(dispatcher):
             error: for example ECONNREFUSED: nobody listens where an earlier one was sent.
             address: whom it was for; None where the system does not tell.
         """
-        _log.debug("%r: a datagram for %s failed: %s", self, address, error)
+        kind = type(self), error.errno
+        message = "%s: a datagram for %s failed: %s"
+        _limited.log(logging.DEBUG, kind, message, name_of(self), address, error)
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -145,6 +161,9 @@ class DatagramChannel(dispatcher):
             except OSError as error:
                 self.datagram_failed(error, None)
             else:
+                if _observed:
+                    note_received(self, len(data))
+                    note_messages(self, 1)
                 if is_truncated:
                     self.datagram_truncated(data, address)
                 else:
@@ -175,16 +194,15 @@ class DatagramChannel(dispatcher):
     def _ac_send_one(self, data: Any, address: Any) -> bool:
         """Send one datagram; False if the system takes none at the moment."""
         try:
-            if address is None:
-                self.socket.send(data)
-            else:
-                self.socket.sendto(data, address)
+            sent = self.socket.send(data) if address is None else self.socket.sendto(data, address)
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno in _FULL:
                 return False
             raise
+        if _observed:
+            note_sent(self, sent)
         return True
 
     def handle_error(self) -> None:
@@ -194,7 +212,7 @@ class DatagramChannel(dispatcher):
         """
         self._ac_report(sys.exc_info()[1])
         if not self.survives_errors:
-            self.close()
+            because(ERROR, self, self.close)
 
     def _ac_hang_up(self, *reason: Any) -> None:
         """An error is pending, as poll(2) tells without saying which: it is one datagram's."""

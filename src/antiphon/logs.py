@@ -5,6 +5,8 @@ Whoever can have a line written can have a disk filled.
 
 import atexit
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -157,3 +159,13 @@ class LimitedLog:
 def _flush_all() -> None:
     for log in list(_all_logs):
         log.flush()
+
+
+def _start_afresh_in_child() -> None:
+    """In a forked child: a thread that is not here may have had the lock; the parent tells its numbers."""
+    for log in list(_all_logs):
+        log._lock, log._kinds = threading.RLock(), {}
+
+
+if sys.platform != "win32":  # pragma: no branch: Windows has no fork
+    os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -37,8 +37,8 @@ class Stats:
             all that follow.
         bytes_received: by channels that are open or were meanwhile, with the library's `recv`.
         bytes_sent: likewise.
-        messages: how often `found_terminator` was called, and how many messages `messages_received` was
-            given.
+        messages: how often `found_terminator` was called, how many messages `messages_received` was
+            given, and datagrams.
         busy: seconds that the loop was not waiting.
         worst_turn: seconds of the longest turn, without its wait: so long may everybody have had to wait.
         mean_turn: seconds of one turn that had anything to do; 0.0 if there was none.
@@ -152,7 +152,7 @@ def state_of(channel: Any) -> str:
 
 def queued_in(channel: Any) -> tuple[int, int]:
     """How many bytes, and how many producers, a channel has queued to be sent."""
-    size = producers = 0
+    size, producers = getattr(channel, "_ac_queued", 0), 0  # Of datagrams.
     for queue in getattr(channel, "_ac_outbox", None), getattr(channel, "_ac_foreign_fifo", None):
         for item in _items(queue):
             if isinstance(item, memoryview):

@@ -137,6 +137,7 @@ def name_of_callback(callback: Callable[..., Any], arguments: tuple[Any, ...] = 
 _READING: Final = "handle_read_event", "handle_read"
 _ACCEPTING: Final = "handle_read_event", "handle_accept", "handle_accepted"
 _CONNECTING: Final = "handle_write_event", "handle_connect_event", "handle_connect"
+_DATAGRAMS: Final = "datagram_received", "datagram_truncated", "datagram_failed"
 
 
 def handlers_of(channel: Any, flags: int) -> list[str]:
@@ -163,6 +164,7 @@ def _of_reading(channel: Any) -> list[str]:
         *_own(channel, "messages_received", "message_received"),
         *_own(channel, "collect_incoming_data"),
         *_own(channel, "found_terminator"),
+        *(name for method in _DATAGRAMS for name in _own(channel, method)),
         *(_own(channel, "handle_close") if getattr(channel, "_ac_hung_up", True) else ()),
     ]
 
