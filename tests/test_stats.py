@@ -1,6 +1,7 @@
 """What a loop tells of itself."""
 
 import json
+import select
 import socket
 import threading
 from collections import deque
@@ -159,9 +160,34 @@ def test_connections_and_turns_are_counted(wires: Wires) -> None:
     for _ in range(3):
         wires.client(listener.socket.getsockname())
         asyncore.loop(10, map=channels, count=1)
-    channels.loop.counts.refused += 2
     stats = channels.loop.stats()
-    assert (stats.accepted, stats.refused, stats.turns) == (3, 2, 3)
+    assert (stats.accepted, stats.refused, stats.turns) == (3, 0, 3)
+
+
+def test_refused_connections_are_not_accepted_ones(wires: Wires) -> None:
+    class Listening(Noting):
+        max_connections_per_peer = 2
+
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            Noting(sock, self._map)
+
+    channels = wires.map()
+    listener = wires.listener(Listening, channels)
+    for _ in range(5):
+        wires.client(listener.socket.getsockname())
+        asyncore.loop(10, map=channels, count=1)
+    stats = channels.loop.stats()
+    assert (stats.accepted, stats.refused) == (2, 3)
+
+
+def test_a_listener_without_a_loop_is_counted_by_itself(wires: Wires) -> None:
+    listener = wires.listener(Noting, wires.map())
+    listener.del_channel()
+    wires.client(listener.socket.getsockname())
+    select.select([listener.socket], [], [], 10)
+    connection, address = listener.accept()
+    listener._ac_queue().refuse(connection, address, "for the test")
+    assert (listener._ac_queue().accepted, listener._ac_queue().refused) == (0, 1)
 
 
 def test_time_is_told_by_the_clock_of_the_loop(wires: Wires) -> None:

@@ -20,7 +20,7 @@ from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.outbox import DELIVERING
 from antiphon.pollers.base import READ, Poller
-from antiphon.stats import Stats, taken
+from antiphon.stats import Observable
 from antiphon.wakeup import Wakeup
 
 __all__ = ["Batch", "Dispatch", "Host", "Loop"]
@@ -48,7 +48,7 @@ class Host(Protocol):
         """Raise RuntimeError unless a turn that is about to begin is the host's."""
 
 
-class Loop(Calls):
+class Loop(Calls, Observable):
     """Waits for the channels of one map.
 
     Args:
@@ -410,26 +410,6 @@ class Loop(Calls):
             self._make_poller, self.host = make_poller, host
             self._waiting = False
             self._release()
-
-    # -- what the operator sees ----------------------------------------------------------------------
-
-    def collect_stats(self, on: bool = True) -> None:
-        """Count traffic from now on, from nothing: bytes, messages, and the seconds that turns take.
-
-        That costs about a tenth of a microsecond for each read, for each send, and for each message that is
-        not delivered together with others, and half a microsecond for each turn.
-
-        Args:
-            on: False to stop.
-        """
-        if on:
-            self.counts.start(self.now())
-        else:
-            self.counts.stop()
-
-    def stats(self) -> Stats:
-        """What has been going on. Looks at each channel of the map once; safe in any thread."""
-        return taken(self.map, self.counts, timers=self._timers.active, turns=self.turns, now=self.now())
 
     # -- end and fork --------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """What goes on in a loop, in numbers: taken when somebody asks, from what was counted and from the map."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from antiphon.counting import Counts
 
-__all__ = ["STATES", "Stats", "queued_in", "state_of", "states_of", "taken"]
+__all__ = ["STATES", "Observable", "Stats", "queued_in", "state_of", "states_of", "taken"]
 
 #: In the order in which a channel goes through them.
 STATES: Final = ("listening", "connecting", "open", "connected", "paused", "closing")
@@ -87,6 +87,34 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{number} {name}" for name, number in value.items()) or "none"
     return f"{value:.6f} s" if isinstance(value, float) else str(value)
+
+
+class Observable:
+    """What a loop tells of itself."""
+
+    map: Any
+    counts: Counts
+    now: Callable[[], float]
+    turns: int
+    _timers: Any
+
+    def collect_stats(self, on: bool = True) -> None:
+        """Count traffic from now on, from nothing: bytes, messages, and the seconds that turns take.
+
+        That costs about a tenth of a microsecond for each read, for each send, and for each message that is
+        not delivered together with others, and half a microsecond for each turn.
+
+        Args:
+            on: False to stop.
+        """
+        if on:
+            self.counts.start(self.now())
+        else:
+            self.counts.stop()
+
+    def stats(self) -> Stats:
+        """What has been going on. Looks at each channel of the map once; safe in any thread."""
+        return taken(self.map, self.counts, timers=self._timers.active, turns=self.turns, now=self.now())
 
 
 def taken(channels: Mapping[Any, Any], counts: Counts, *, timers: int, turns: int, now: float) -> Stats:
