@@ -101,8 +101,8 @@ class Observable:
     def collect_stats(self, on: bool = True) -> None:
         """Count traffic from now on, from nothing: bytes, messages, and the seconds that turns take.
 
-        That costs about a tenth of a microsecond for each read, for each send, and for each message that is
-        not delivered together with others, and half a microsecond for each turn.
+        That costs about 0.6 microseconds for a read, its message and the send of the answer, and 0.3 for each
+        turn.
 
         Args:
             on: False to stop.
