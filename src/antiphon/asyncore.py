@@ -16,10 +16,11 @@ from errno import *  # noqa: F403 (programs reach the error numbers through this
 from typing import Any, Final
 
 from antiphon import counting, dispatching
+from antiphon.connecting import Connecting
 from antiphon.counting import note_received, note_sent
 from antiphon.descriptor import file_wrapper
 from antiphon.endings import OWN
-from antiphon.endpoint import Endpoint, strerror
+from antiphon.endpoint import strerror
 from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
@@ -195,7 +196,7 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
 # -- channels ----------------------------------------------------------------------------------------------
 
 
-class dispatcher(Scheduling, Endpoint):  # noqa: N801 (the name that programs subclass)
+class dispatcher(Scheduling, Connecting):  # noqa: N801 (the name that programs subclass)
     """A channel: a non-blocking socket whose events call the methods of a subclass.
 
     Args:

@@ -73,6 +73,7 @@ class Endpoint(Reporting):
     _ac_place: Place | None = None
     _ac_paused = False
     _ac_untracked = False
+    _ac_connect_failed = False
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Make the state that every channel has, for classes that never call our `__init__`, or late.
@@ -240,8 +241,9 @@ class Endpoint(Reporting):
     def _ac_connect(self) -> bool:
         """Make the connection; whether the channel is still open after that."""
         fd = self._fileno
+        self._ac_connect_failed = False
         self.handle_connect_event()
-        return self._fileno is fd and not self.closing
+        return self._fileno is fd and not self.closing and not self._ac_connect_failed
 
     def handle_connect_event(self) -> None:
         """Called when an attempt to connect has come to its end.
@@ -251,11 +253,35 @@ class Endpoint(Reporting):
         """
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            raise OSError(code, strerror(code))
+            self._ac_fail_to_connect(OSError(code, strerror(code)))
+            return
         self.handle_connect()
         if not self.closing:
             self.connected = True
             self.connecting = False
+
+    def handle_connect_failed(self, error: OSError) -> None:
+        """Called when a connection could not be made. By default raises the error, for `handle_error`.
+
+        The channel is closed after that, unless it was given another socket, as `create_socket` does.
+
+        Args:
+            error: why; a `ConnectFailed`, with the error of each address, where a name was looked up.
+        """
+        try:
+            raise error
+        finally:
+            del error  # Its traceback has this frame: the channel would live until the cyclic collector runs.
+
+    def _ac_fail_to_connect(self, error: OSError) -> None:
+        self._ac_connect_failed = True
+        sock = self._ac_socket
+        try:
+            self.handle_connect_failed(error)
+        finally:
+            del error
+        if self._ac_socket is sock and not self.closing:
+            self.close()
 
     @noticed
     def handle_expt_event(self) -> None:

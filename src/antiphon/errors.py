@@ -2,11 +2,13 @@
 
 import errno
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 __all__ = [
     "NOT_NOW",
     "AntiphonError",
+    "ConnectFailed",
     "MessageTooLong",
     "PollerUnavailable",
     "ProxyHeaderError",
@@ -70,6 +72,29 @@ class ProxyHeaderError(AntiphonError, ValueError):
     """A connection does not begin with a valid header of the PROXY protocol."""
 
 
+class ConnectFailed(AntiphonError, OSError):  # noqa: N818 (as BlockingIOError has none either)
+    """No connection could be made to a host that was given by its name.
+
+    Attributes:
+        address: (host, port) as it was asked for.
+        errors: (address, error) of each attempt, in the order in which they ended; of the name itself, if
+            that was not found.
+        errno: that of the last one.
+    """
+
+    def __init__(self, address: Any, errors: Sequence[tuple[Any, OSError]]) -> None:
+        reasons = "; ".join(f"{_where(tried)}: {error.strerror or error}" for tried, error in errors)
+        super().__init__(errors[-1][1].errno, f"cannot connect to {_where(address)}: {reasons}")
+        self.address, self.errors = address, list(errors)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def _where(address: Any) -> str:
+    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else str(address)
+
+
 class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)
     """A channel's own socket had no bytes to give: no event, and no error.
 
@@ -87,4 +112,4 @@ def is_would_block(error: BaseException) -> bool:
 
 def is_network_error(error: BaseException | None) -> bool:
     """Whether `error` is the network's or the peer's doing: an event to note, not a defect to trace."""
-    return isinstance(error, OSError) and error.errno in NETWORK_ERRORS
+    return isinstance(error, OSError) and (error.errno in NETWORK_ERRORS or isinstance(error, ConnectFailed))

@@ -15,7 +15,7 @@ class Scheduling:
 
     _map: Any
     _ac_loop: Loop | None
-    _ac_timers: set[Timer] | None = None
+    _ac_timers: set[Any] | None = None
 
     def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
         """Call `callback(*arguments)` once, `delay` seconds from now, unless the channel closes before.
@@ -44,7 +44,8 @@ class Scheduling:
             raise TypeError(f"callback must be callable, not {callback!r}")
         return self._ac_loop or loop_of(self._map)
 
-    def _ac_timer_group(self) -> set[Timer]:
+    def _ac_timer_group(self) -> set[Any]:
+        """What is cancelled, by its `cancel()`, when the channel closes: timers, and what else is put in."""
         if self._ac_timers is None:
             self._ac_timers = set()
         return self._ac_timers
