@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -244,3 +245,8 @@ def once(action: Callable[[], object]) -> Callable[[bytes], None]:
             actions.pop()()
 
     return act
+
+
+def shown(value: Any) -> str:
+    """A name for a parameter that is the same in each process: its repr without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon import outbox as module
 from antiphon.outbox import CLOSE, LARGEST_PIECE, CloseMark, Outbox, ProducerFailed, fifo
-from chat_support import Chunks, ClosingChunks
+from chat_support import Chunks, ClosingChunks, shown
 
 
 def view_of(value: bytes) -> Any:
@@ -77,7 +77,7 @@ def test_an_empty_queue_has_no_piece() -> None:
 
 
 @pytest.mark.parametrize(
-    "empty", [b"", bytearray(), memoryview(b""), Chunks(), Chunks(bytearray())], ids=repr
+    "empty", [b"", bytearray(), memoryview(b""), Chunks(), Chunks(bytearray())], ids=shown
 )
 def test_what_is_empty_is_passed_over(empty: Any) -> None:
     outbox = Outbox([empty, b"one", empty])
@@ -126,7 +126,7 @@ def test_pushes_are_joined_up_to_a_bounded_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "others", [[b"head"], [b"head", b"er"], [Chunks(b"head")], [bytearray(b"head")]], ids=repr
+    "others", [[b"head"], [b"head", b"er"], [Chunks(b"head")], [bytearray(b"head")]], ids=shown
 )
 def test_a_large_push_is_not_copied_to_be_joined(others: list[Any]) -> None:
     large = bytes(LARGEST_PIECE)
@@ -195,7 +195,7 @@ def test_a_producer_is_closed_when_it_is_exhausted() -> None:
         ([[b"list"]], TypeError),
         ([object()], TypeError),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_producer_that_fails_is_taken_off_the_queue_and_closed(
     script: list[Any], cause: type[Exception]

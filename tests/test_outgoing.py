@@ -14,6 +14,7 @@ from chat_support import (
     connected,
     fed,
     received,
+    shown,
     turn,
 )
 
@@ -85,7 +86,7 @@ def test_bytes_of_a_subclass_are_bytes() -> None:
         ([b"x"], "list"),
         (Chunks(b"x"), "Chunks"),
     ],
-    ids=repr,
+    ids=shown,
 )
 @pytest.mark.parametrize("use_encoding", [0, 1])
 def test_a_push_of_anything_else_is_refused_at_the_call(data: Any, found: str, use_encoding: int) -> None:

@@ -20,6 +20,7 @@ from chat_support import (
     fed,
     once,
     received,
+    shown,
     transferred,
     turn,
 )
@@ -112,7 +113,7 @@ def test_a_producer_beyond_comparison_may_wait_when_input_is_not_wanted_any_more
     assert (channel.messages, wire(channel), channel.closes) == ([], b"one", 1)
 
 
-@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b""), None], ids=repr)
+@pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b""), None], ids=shown)
 def test_an_empty_chunk_ends_the_producer(empty: Any) -> None:
     channel = chat()
     producer = Chunks(b"one", empty, b"two")
@@ -404,7 +405,7 @@ def test_a_producer_that_gives_something_else_fails_too() -> None:
     assert channel.sock.closed
 
 
-@pytest.mark.parametrize("error", [ExitNow("leave"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("error", [ExitNow("leave"), KeyboardInterrupt(), SystemExit(3)], ids=shown)
 def test_a_producer_may_leave_the_loop(error: Any) -> None:
     class Leaving:
         def more(self) -> bytes:
