@@ -142,14 +142,14 @@ def test_a_channel_that_was_hung_up_waits_for_no_more_input(wires: Wires) -> Non
     assert wanted(channel) == WRITE
 
 
-@pytest.mark.parametrize("state", range(32))
+@pytest.mark.parametrize("state", range(64))
 @pytest.mark.parametrize("made", [Noting, Writing, ExpectingUrgentData, Chat, asyncore.dispatcher_with_send])
 def test_what_a_tracked_channel_waits_for_is_what_its_predicates_would_say(
     wires: Wires, made: Any, state: int
 ) -> None:
     channel, _ = wires.channel(made, {})
     channel.connected, channel.connecting, channel.accepting = state & 1, state & 2, state & 4
-    channel._ac_hung_up, channel._ac_paused = state & 8, state & 16
+    channel._ac_hung_up, channel._ac_paused, channel._ac_reading_paused = state & 8, state & 16, state & 32
     assert tracked_interest(channel, traits_of(made)) == wanted(channel)
 
 

@@ -9,15 +9,15 @@ from collections import deque  # noqa: F401 (programs reach it through this modu
 from typing import Any
 
 from antiphon import asyncore
+from antiphon.bounded import Bounded
 from antiphon.framing import prefix_at_end
-from antiphon.incoming import Incoming
 from antiphon.outbox import DELIVERING, fifo
 from antiphon.sizes import FIRST
 
 __all__ = ["async_chat", "asyncore", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
-class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
+class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
     """A channel for protocols whose elements end in a terminator or have a known length.
 
     Abstract: subclasses define `collect_incoming_data` and `found_terminator`.
@@ -76,7 +76,7 @@ class async_chat(Incoming):  # noqa: N801 (the name that programs subclass)
         if self._ac_foreign_fifo is not None:
             self._ac_take_over()
         self._ac_own_outbox().discard()
-        self._ac_deaf = self.closing
+        self._ac_deaf = self.closing or self._ac_reading_paused > 0
         self._ac_note_output()
 
     def _ac_close(self) -> None:

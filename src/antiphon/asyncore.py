@@ -29,6 +29,7 @@ from antiphon.listener import peer_of
 from antiphon.loop import Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import DELIVERING, Outbox
+from antiphon.pausing import Pausing
 from antiphon.pollers.base import READ
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
@@ -196,7 +197,7 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
 # -- channels ----------------------------------------------------------------------------------------------
 
 
-class dispatcher(Scheduling, Connecting):  # noqa: N801 (the name that programs subclass)
+class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that programs subclass)
     """A channel: a non-blocking socket whose events call the methods of a subclass.
 
     Args:
@@ -230,7 +231,7 @@ class dispatcher(Scheduling, Connecting):  # noqa: N801 (the name that programs 
             self.connected = False
 
     def _ac_state_changed(self) -> None:
-        self._ac_established = self._ac_connected and not self._ac_accepting
+        self._ac_established = self._ac_connected and not (self._ac_accepting or self._ac_reading_paused)
         if self._ac_loop is not None:
             self._ac_loop.changed(self._fileno)
 
@@ -278,7 +279,7 @@ class dispatcher(Scheduling, Connecting):  # noqa: N801 (the name that programs 
     @noticed
     def readable(self) -> bool:
         """Whether to wait until the channel can be read from. An override is asked in every turn."""
-        return True
+        return not self._ac_reading_paused
 
     @noticed
     def writable(self) -> bool:

@@ -72,6 +72,7 @@ class Endpoint(Reporting):
     _ac_census: Census | None = None
     _ac_place: Place | None = None
     _ac_paused = False
+    _ac_reading_paused: int
     _ac_untracked = False
     _ac_connect_failed = False
 
@@ -114,8 +115,10 @@ class Endpoint(Reporting):
 
     def _ac_start_afresh(self) -> None:
         """Forget what became of the sockets before this one."""
+        if self.closing and self._ac_reading_paused:
+            self._ac_reading_paused, self.reading_paused = 0, False
         self._ac_hung_up = ""
-        self._ac_deaf = False
+        self._ac_deaf = self._ac_reading_paused > 0
         if self._ac_ending is not None:
             self._ac_ending = None
         if self.closing or self._ac_backlog is not None:
@@ -225,6 +228,8 @@ class Endpoint(Reporting):
         """Called by the loop when the socket can be read from; calls the handler for what that means."""
         if self._ac_established:
             self.handle_read()
+        elif self._ac_reading_paused:
+            return  # Paused since the event was reported.
         elif self._ac_accepting or self.accepting:
             self.handle_accept()
         elif self.connected or not self.connecting or self._ac_connect():

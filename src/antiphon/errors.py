@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 __all__ = [
+    "BEGINNING",
     "NOT_NOW",
     "AntiphonError",
     "ConnectFailed",
@@ -39,6 +40,9 @@ NETWORK_ERRORS: Final = frozenset(
 #: `socket.socket`: for those, the interpreter makes the call again (PEP 475).
 NOT_NOW: Final = (BlockingIOError, InterruptedError)
 
+#: Bytes of a message that its error shows at most.
+BEGINNING: Final = 40
+
 
 class AntiphonError(Exception):
     """The base of the exceptions that only antiphon raises."""
@@ -53,8 +57,8 @@ class MessageTooLong(AntiphonError, ValueError):  # noqa: N818 (as PollerUnavail
 
     Attributes:
         limit: bytes that were allowed, without the terminator.
-        size: bytes that had arrived of it when that was noticed.
-        beginning: its first bytes, 40 at most.
+        size: bytes that it has at least: those that had arrived of it when that was noticed, or its length.
+        beginning: its first bytes, 40 at most; none, where its length was known before it came.
     """
 
     def __init__(self, limit: int, size: int, beginning: bytes) -> None:
@@ -62,10 +66,10 @@ class MessageTooLong(AntiphonError, ValueError):  # noqa: N818 (as PollerUnavail
         self.limit, self.size, self.beginning = limit, size, beginning
 
     def __str__(self) -> str:
-        return (
-            f"wanted a message of at most {self.limit} bytes, found one of at least {self.size} "
-            f"that begins with {self.beginning!r}"
-        )
+        wanted = f"wanted a message of at most {self.limit} bytes"
+        if not self.beginning:
+            return f"{wanted}, found one of {self.size}"
+        return f"{wanted}, found one of at least {self.size} that begins with {self.beginning!r}"
 
 
 class ProxyHeaderError(AntiphonError, ValueError):

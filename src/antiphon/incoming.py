@@ -6,6 +6,7 @@ over; while a run of messages is handed over, `_ac_position` is the `Batch` that
 """
 
 import os
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from antiphon import counting
@@ -18,7 +19,7 @@ from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
 from antiphon.sizes import ADAPTIVE, FIRST, LARGEST, SIZED, adapted
 
-__all__ = ["Incoming"]
+__all__ = ["Incoming", "position_in"]
 
 #: (terminator, messages, an iterator over them, the position in the data behind the last one)
 Batch: TypeAlias = tuple[bytes, list[bytes], Any, int]
@@ -53,6 +54,8 @@ class Incoming(Outgoing):
     encoding = "latin-1"
     terminator: Any
     incoming: list[bytes]
+    max_message_size: int | None
+    _ac_feed_bounded: Callable[[bytes], None]
 
     _ac_data: bytes | None
     _ac_position: Any
@@ -65,6 +68,8 @@ class Incoming(Outgoing):
     #: Whether there is anything of the other state: of the read before, or of one that is being handed over.
     _ac_left: bool
     _ac_deaf: bool
+    #: While it is paused: data, the position in it of what is to be delivered, and whether it owes.
+    _ac_kept: tuple[bytes, int, bool] | None = None
 
     # -- what the program says -----------------------------------------------------------------------
 
@@ -112,7 +117,7 @@ class Incoming(Outgoing):
         if self._ac_data is None:
             return self._ac_delimiter[: self._ac_held]
         if type(self._ac_position) is tuple:
-            return self._ac_data[_position_in(self._ac_position) :]
+            return self._ac_data[position_in(self._ac_position) :]
         return self._ac_data[self._ac_position :]
 
     @ac_in_buffer.setter
@@ -148,7 +153,7 @@ class Incoming(Outgoing):
     @noticed
     def readable(self) -> bool:
         """Whether to wait until the channel can be read from. An override is asked in every turn."""
-        return True
+        return not self._ac_reading_paused
 
     def handle_read(self) -> None:
         """Receive once, and hand over what that completes.
@@ -171,7 +176,7 @@ class Incoming(Outgoing):
             return
         if type(data) is not bytes:
             data = self._ac_as_received(data)
-        if not data or (self._ac_deaf and not self._ac_hears_again()):
+        if not data or (self._ac_deaf and not self._ac_hears_again(data)):
             return
         if adaptive and (len(data) == size or size > FIRST):
             self._ac_read_size = adapted(size, len(data))
@@ -197,6 +202,9 @@ class Incoming(Outgoing):
 
     def _ac_feed(self, received: bytes) -> None:
         """Hand over what was received. One function of this length, since it runs for every read."""
+        if self.max_message_size is not None:
+            self._ac_feed_bounded(received)
+            return
         last = None
         if self._ac_left or self._ac_owes:
             self._ac_catch_up(received)
@@ -278,10 +286,11 @@ class Incoming(Outgoing):
 
     def _ac_catch_up(self, data: bytes) -> None:
         """Put `data` behind what was not handed over because a callback raised, or now runs the loop."""
-        if self._ac_data is not None:
-            data = self.ac_in_buffer + data
-        self._ac_data = data
-        self._ac_position = 0
+        if self._ac_data is None or data:
+            self._ac_data = data if self._ac_data is None else self.ac_in_buffer + data
+            self._ac_position = 0
+        elif type(self._ac_position) is tuple:
+            self._ac_position = position_in(self._ac_position)
         self._ac_left = True
         if self._ac_counting is not None:
             self._ac_count(*self._ac_counting)
@@ -311,7 +320,8 @@ class Incoming(Outgoing):
                         self._ac_owes = True
                         raise
                     if self._ac_deaf:
-                        if counts is not None:
+                        self._ac_owes = self._ac_kept is not None
+                        if counts is not None and not self._ac_owes:
                             counts.messages -= 1  # Its end is not told.
                         break
                 self.found_terminator()
@@ -324,7 +334,7 @@ class Incoming(Outgoing):
             if counts is not None:
                 counts.messages += len(messages) - iterator.__length_hint__() - self._ac_owes
             if self._ac_position is batch:
-                self._ac_position = _position_in(batch)
+                self._ac_position = position_in(batch)
         return True
 
     def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
@@ -412,7 +422,7 @@ class Incoming(Outgoing):
 _get_terminator: Final = Incoming.get_terminator
 
 
-def _position_in(batch: Batch) -> int:
+def position_in(batch: Batch) -> int:
     """The position in the data of the next message of a batch."""
     terminator, messages, iterator, end = batch
     left: int = iterator.__length_hint__()

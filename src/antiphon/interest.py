@@ -146,7 +146,8 @@ def interest_of(channel: Any, traits: Traits) -> int:
     """
     interest = 0
     everything = getattr(channel, "_ac_untracked", True)
-    if channel.readable() and not getattr(channel, "_ac_hung_up", False):
+    reads = channel.readable() and not getattr(channel, "_ac_hung_up", False)
+    if reads and not getattr(channel, "_ac_reading_paused", 0):
         interest = READ | URGENT if everything else traits.read
     writes = channel.writable() and not getattr(channel, "accepting", False)
     if writes and (everything or traits.writes or not channel.connected):
@@ -155,10 +156,13 @@ def interest_of(channel: Any, traits: Traits) -> int:
 
 
 def tracked_interest(channel: Any, traits: Traits) -> int:
-    """The same for a channel whose predicates and states are our own: each `readable` of ours says True."""
+    """The same for a channel whose predicates and states are our own.
+
+    Each `readable` of ours says True unless reading is paused.
+    """
     if channel._ac_paused:
         return 0
-    interest = 0 if channel._ac_hung_up else traits.read
+    interest = 0 if channel._ac_hung_up or channel._ac_reading_paused else traits.read
     if (
         traits.writable(channel)
         and not channel._ac_accepting

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from antiphon import counting
 from antiphon.asynchat import async_chat
+from antiphon.bounded import PIECES, check_bounds
 from antiphon.counting import note_messages
 from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
@@ -67,7 +68,8 @@ class MessageChannel(async_chat):
         last_terminator: the bytes that ended the message that is being delivered, or was last; b"" where a
             length did, or nothing. In `messages_received`, it is that of the last message.
         max_message_size: bytes of a message at most, without its terminator; None for any number. A longer
-            one goes to `handle_overflow`. Where the terminator is None it means nothing: nothing is kept.
+            one goes to `handle_overflow`, and `overflow_policy` says what becomes of it. Where the
+            terminator is None it means nothing: nothing is kept.
     """
 
     terminator: Any = _FirstTerminator(_CRLF)
@@ -87,7 +89,7 @@ class MessageChannel(async_chat):
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
-        cls.terminator = _FirstTerminator(_checked(cls.terminator, cls.max_message_size))
+        cls.terminator = _FirstTerminator(_checked_first(cls.terminator, cls.max_message_size))
 
     def _ac_prepare(self) -> None:
         async_chat._ac_prepare(self)
@@ -113,15 +115,15 @@ class MessageChannel(async_chat):
 
         Raises:
             TypeError: it is something else.
-            ValueError: an empty terminator; a negative length, or one above `max_message_size`.
+            ValueError: an empty terminator; a negative length.
         """
-        term = _checked(term, self.max_message_size)
+        term = _checked(term)
         current = self._ac_terminator
         if type(term) is int:
+            if self._ac_buffer is not None and (not term or self._ac_is_too_long(term)):
+                self._ac_own_buffer()  # There is something to deliver behind what is out.
             if not term:
                 self._ac_terminator = _Empty()
-                if self._ac_buffer is not None:
-                    self._ac_own_buffer()  # There is something to deliver behind what is out.
                 return
             if term >= SIZED:
                 self._ac_read_size = min(term, LARGEST)
@@ -176,18 +178,17 @@ class MessageChannel(async_chat):
         self._ac_progress = None
         return None
 
-    def handle_overflow(self, error: MessageTooLong) -> None:
-        """Called once for a message that is too long, when it is; by default reports it and closes.
+    def message_part_received(self, part: bytes, last: bool) -> None:
+        """Called with each part of a message that is too long, if `overflow_policy` is "pieces".
 
-        The messages before it were delivered. If the channel stays open, this message is skipped, and those
-        after it are delivered. The report is `handle_error`'s.
+        `handle_overflow` comes before the first one, and no other message between them. Must be overridden
+        with that policy.
 
         Args:
-            error: what is wrong, with `limit` and `size`. It is being handled.
+            part: its bytes in their order, as they arrive; the first part has all that was kept of them.
+            last: whether the message ends with it. It may be empty then.
         """
-        self.handle_error()
-        if not self.closing:
-            self.close()
+        raise NotImplementedError(f"{type(self).__name__} has no message_part_received(part, last)")
 
     def feed(self, data: Any) -> None:
         """Deliver `data` as if it had been received.
@@ -203,7 +204,7 @@ class MessageChannel(async_chat):
             Exception: what the handlers raise.
         """
         data = self._ac_as_received(data)
-        if self._ac_deaf and not self._ac_hears_again():
+        if self._ac_deaf and not self._ac_hears_again(data):
             return
         cork = self._ac_cork
         if not cork and self.coalesce_pushes:
@@ -246,6 +247,10 @@ class MessageChannel(async_chat):
 
     # -- what the peer says --------------------------------------------------------------------------
 
+    def _ac_is_too_long(self, length: int) -> bool:
+        limit = self.max_message_size
+        return limit is not None and length > limit
+
     def _ac_feed(self, received: bytes) -> None:
         """Deliver what was received."""
         terminator = self._ac_terminator
@@ -283,7 +288,8 @@ class MessageChannel(async_chat):
     def _ac_feed_other(self, received: bytes, terminator: Terminator) -> None:
         """Deliver what was received, which no single byte string ends."""
         kind, limit = kind_of(terminator), self.max_message_size
-        if limit is None or len(received) <= limit or not kind.endless:
+        length = terminator if isinstance(terminator, int) else 0
+        if limit is None or len(received) <= limit or (not kind.endless and length <= limit):
             messages, ends, size = kind.split(received)
             if size == len(received) > 0:
                 self._ac_buffer = received
@@ -307,10 +313,17 @@ class MessageChannel(async_chat):
         """Deliver all that is complete."""
         while self._ac_buffer is not None and not self._ac_deaf:
             buffer = self._ac_own_buffer()
+            if buffer.in_parts:
+                if not self._ac_hand_over_part(buffer):
+                    return
+                continue
             terminator = self._ac_terminator
             try:
                 messages, ends = buffer.take(terminator, self.max_message_size)
             except MessageTooLong as error:
+                check_bounds(self.max_message_size, self.overflow_policy)
+                if self.overflow_policy == PIECES:
+                    buffer.divide()
                 because(OVERFLOW, self, self.handle_overflow, error)
                 continue
             if not messages:
@@ -322,6 +335,18 @@ class MessageChannel(async_chat):
             self.last_terminator = ends[-1]
             self._ac_ends = ends if type(terminator) is tuple else None
             self._ac_hand_over(messages)
+
+    def _ac_hand_over_part(self, buffer: MessageBuffer) -> bool:
+        """Deliver what there is of a message that is too long; whether there was anything."""
+        part, terminator = buffer.take_part()
+        if terminator is not None:
+            self.last_terminator = terminator
+            if _observed:
+                note_messages(self, 1)
+        elif not part:
+            return False
+        self.message_part_received(part, terminator is not None)
+        return True
 
     def _ac_hand_over(self, messages: list[bytes]) -> None:
         """Call `messages_received`, and keep what it has not used."""
@@ -336,7 +361,7 @@ class MessageChannel(async_chat):
         self._ac_returned(messages, used)
 
     def _ac_interrupted(self, messages: list[bytes]) -> None:
-        """Keep what `messages_received` has not come to when it raised."""
+        """Keep what `messages_received` has not come to when it raised, or paused."""
         if self._ac_messages is messages:
             used = self._ac_used()
             if _observed:
@@ -390,6 +415,19 @@ class MessageChannel(async_chat):
     def _ac_drop(self) -> None:
         self._ac_buffer = self._ac_messages = self._ac_ends = self._ac_progress = None
 
+    # -- pausing -------------------------------------------------------------------------------------
+
+    def _ac_set_aside(self) -> None:
+        self._ac_deaf = True
+        if self._ac_messages is not None and self._ac_progress is not None:
+            self._ac_interrupted(self._ac_messages)
+
+    def _ac_has_more(self) -> bool:
+        return self._ac_buffer is not None
+
+    def _ac_keep(self, data: bytes) -> None:
+        self._ac_own_buffer().add(data)
+
     def _ac_stop_delivering(self) -> None:
         async_chat._ac_stop_delivering(self)
         self._ac_drop()
@@ -400,14 +438,18 @@ def _left(progress: Any) -> int:
     return left
 
 
-def _checked(term: Any, limit: int | None) -> Terminator:
-    if type(term) is not bytes or not term:
-        term = as_terminator(term)
-        if type(term) is int and limit is not None and term > limit:
-            raise ValueError(
-                f"wanted a length of at most {limit} bytes, max_message_size, as the terminator, found {term}"
-            )
-    checked: Terminator = term
+def _checked(term: Any) -> Terminator:
+    checked: Terminator = term if type(term) is bytes and term else as_terminator(term)
+    return checked
+
+
+def _checked_first(term: Any, limit: Any) -> Terminator:
+    """The terminator of a class. Here a length above the limit is no peer's doing."""
+    checked = _checked(term)
+    if type(checked) is int and type(limit) is int and checked > limit:
+        raise ValueError(
+            f"wanted a length of at most {limit} bytes, max_message_size, as the terminator, found {checked}"
+        )
     return checked
 
 

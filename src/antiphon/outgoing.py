@@ -96,14 +96,18 @@ class Outgoing(dispatcher):
         """Notice what was appended to the queue, or removed, by its own methods."""
         outbox = self._ac_own_outbox()
         if not outbox:
-            self._ac_deaf = self.closing
+            self._ac_deaf = self.closing or self._ac_reading_paused > 0
         elif outbox[-1] is None or outbox[0] is None:
             self._ac_stop_delivering()
         self._ac_state_changed()
 
-    def _ac_hears_again(self) -> bool:
-        """Whether the mark at which to close was taken off the queue again, by a way that doesn't tell."""
-        waiting = (*self._ac_own_outbox(), *(self._ac_foreign_fifo or ()))
+    def _ac_hears_again(self, data: bytes) -> bool:
+        """Whether a deaf channel is to deliver `data`.
+
+        That is so if the mark at which to close was taken off the queue again, by a way that doesn't tell.
+        """
+        own = self._ac_outbox if isinstance(self._ac_outbox, Outbox) else ()
+        waiting = (*own, *(self._ac_foreign_fifo or ()))
         if self.closing or any(item is None for item in waiting):
             return False
         self._ac_deaf = False

@@ -203,6 +203,88 @@ def test_a_skipped_message_ends_as_it_began_whatever_is_set_meanwhile() -> None:
     assert buffer.take(b";", 10) == ([b"ok"], [b";"])
 
 
+def parts_of(buffer: MessageBuffer) -> list[tuple[bytes, bytes | None]]:
+    """All parts that there are."""
+    parts = []
+    while buffer.in_parts and (part := buffer.take_part()) != (b"", None):
+        parts.append(part)
+    return parts
+
+
+def divided(term: Any, *pieces: bytes, limit: int = 2) -> tuple[MessageBuffer, list[Any]]:
+    """A buffer that has got the pieces, and the parts of the message that was too long, read by read."""
+    buffer, parts = MessageBuffer(), []
+    for piece in pieces:
+        buffer.add(piece)
+        if not buffer.in_parts:
+            with pytest.raises(MessageTooLong):
+                buffer.take(term, limit)
+            buffer.divide()
+        parts.append(parts_of(buffer))
+    return buffer, parts
+
+
+def test_a_message_that_is_too_long_can_be_had_in_parts() -> None:
+    buffer, parts = divided(b"\r\n", b"123", b"4\r", b"5\r", b"\nok\r\n")
+    assert parts == [[(b"123", None)], [(b"4", None)], [(b"\r5", None)], [(b"", b"\r\n")]]
+    assert not buffer.in_parts
+    assert buffer.take(b"\r\n", 2) == ([b"ok"], [b"\r\n"])
+
+
+def test_what_has_ended_is_a_part_of_its_own() -> None:
+    for term, pieces in [(b";", [b"123;ok;"]), (3, [b"123ok;"])]:
+        buffer, parts = divided(term, *pieces)
+        assert [part for part, _ in parts[0]] == [b"123"]
+        assert buffer.take(b";", 2) == ([b"ok"], [b";"])
+
+
+def test_a_part_has_what_came_in_several_pieces() -> None:
+    buffer = MessageBuffer()
+    for piece in b"1", b"2":
+        buffer.add(piece)
+        assert buffer.take(b"\r\n", 2) == ([], [])
+    buffer.add(b"\r")
+    assert buffer.take(b"\r\n", 2) == ([], [])
+    buffer.add(b"3")
+    with pytest.raises(MessageTooLong):
+        buffer.take(b"\r\n", 2)
+    buffer.divide()
+    assert buffer.rest() == b"12\r3"
+    buffer.add(b"4")
+    buffer.add(b"5")
+    assert parts_of(buffer) == [(b"12\r345", None)]
+    assert buffer.rest() == b""
+
+
+def test_a_terminator_that_has_begun_behind_a_part_is_in_the_rest() -> None:
+    buffer, _ = divided(b"\r\n", b"123\r")
+    assert buffer.rest() == b"\r"
+    assert not buffer.is_empty
+
+
+def test_a_message_that_is_to_be_had_in_parts_is_in_the_rest() -> None:
+    buffer = MessageBuffer()
+    buffer.add(b"123;ok")
+    with pytest.raises(MessageTooLong):
+        buffer.take(b";", 2)
+    assert buffer.rest() == b"ok"
+    buffer.divide()
+    assert buffer.rest() == b"123;ok"
+    assert not buffer.is_empty
+
+
+def test_a_length_above_the_limit_is_told_before_anything_has_come_and_again_with_its_next_message() -> None:
+    buffer = MessageBuffer()
+    with pytest.raises(MessageTooLong, match=r"^wanted a message of at most 2 bytes, found one of 3$"):
+        buffer.take(3, 2)
+    for piece in b"12", b"3":
+        buffer.add(piece)
+        assert buffer.take(3, 2) == ([], [])
+    buffer.add(b"1")
+    with pytest.raises(MessageTooLong):
+        buffer.take(3, 2)
+
+
 class Counted(bytes):
     """Bytes that add up what is looked for in them, and what is copied out of them."""
 

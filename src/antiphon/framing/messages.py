@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from antiphon.errors import MessageTooLong
+from antiphon.errors import BEGINNING, MessageTooLong
 from antiphon.framing.terminators import Begun, End, Kind, Terminator, kind_of
 
 __all__ = ["MessageBuffer"]
@@ -23,8 +23,8 @@ _FIRST_WINDOW: Final = 512
 _MANY: Final = 512
 _SMALL: Final = 512
 
-#: Bytes of a message that is too long which its error shows.
-_SHOWN: Final = 40
+#: No message that is too long, and no terminator.
+_NOTHING: Final = (b"", b"")
 
 
 class _Unfinished:
@@ -34,7 +34,7 @@ class _Unfinished:
         terminator: what it was looked at for.
         kind: the same.
         size: bytes.
-        dropped: whether it was too long, so that only its end matters.
+        dropped: whether it is too long, so that nothing more of it is kept.
     """
 
     __slots__ = ("_begun", "_loose", "_pieces", "dropped", "kind", "size", "terminator")
@@ -82,11 +82,31 @@ class _Unfinished:
         self._loose = len(self._pieces)
 
     def drop(self) -> bytes:
-        """Give up all but the search for its end; the bytes that it begins with."""
-        beginning = b"".join(piece[:_SHOWN] for piece in self._pieces[:_SHOWN])
+        """Keep nothing more of it; the bytes that it begins with. What is kept goes with `forget`."""
         self.dropped = True
+        return b"".join(piece[:BEGINNING] for piece in self._pieces[:BEGINNING])[:BEGINNING]
+
+    def forget(self) -> None:
+        """Give up all but the search for its end."""
         self._pieces = []
-        return beginning
+
+    def part(self, data: bytes) -> tuple[bytes, End | None]:
+        """Give out what certainly belongs to it of what is kept and of `data`; and where it ends."""
+        kept = b"".join(self._pieces)
+        before, size = (kept, len(kept)) if kept or self._begun is None else self._begun
+        end = self.go_on(data) if data else None
+        self._pieces = []
+        if end is None:
+            size_now = size + len(data) - (self._begun.size if self._begun is not None else 0)
+        else:
+            size_now = size + end.start
+        return before[: min(size_now, size)] + data[: max(0, size_now - size)], end
+
+    def left(self) -> bytes:
+        """What `part` has not given out."""
+        if not self._pieces and self._begun is not None:
+            return self._begun.delimiter[: self._begun.size]
+        return b"".join(self._pieces)
 
     def is_longer_than(self, limit: int) -> bool:
         """Whether it is, even if a terminator has begun at its end."""
@@ -101,7 +121,7 @@ class _Unfinished:
 
     def with_more(self, data: bytes) -> bytes:
         """All that is kept, and `data`."""
-        return b"".join((*self._pieces, data))
+        return data if self.dropped else b"".join((*self._pieces, data))
 
 
 class MessageBuffer:
@@ -113,11 +133,12 @@ class MessageBuffer:
     Attributes:
         total: messages that are out.
         terminator: what they were looked for with.
+        in_parts: whether what comes next is a message for `take_part`.
     """
 
     __slots__ = (
-        "_arrived", "_data", "_first", "_kind", "_position", "_stop", "_unfinished", "_whole", "_window",
-        "terminator", "total",
+        "_arrived", "_data", "_first", "_kind", "_overlong", "_position", "_stop", "_unfinished", "_whole",
+        "_window", "in_parts", "terminator", "total",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -125,6 +146,8 @@ class MessageBuffer:
         self._position = self._stop = self.total = 0
         self._arrived: list[bytes] = []
         self._first: tuple[bytes, bytes] | None = None
+        self._overlong = _NOTHING  # The message that is too long, and its terminator, if it has ended.
+        self.in_parts = False
         self._unfinished: _Unfinished | None = None  # With one, all of `_data` is behind it.
         self._whole = True  # Whether no message is left behind the run in `_data`.
         self._window = sys.maxsize
@@ -133,6 +156,8 @@ class MessageBuffer:
 
     def add(self, data: bytes) -> None:
         """Put `data` behind all else."""
+        if not data:
+            return
         if self.total or self._position < len(self._data):
             self._arrived.append(data)
         else:
@@ -148,23 +173,30 @@ class MessageBuffer:
             limit: bytes of a message at most, if a terminator is to end it; None for any number.
 
         Raises:
-            MessageTooLong: the next message is. It is skipped, to its end, whatever the terminator is then.
+            MessageTooLong: the next message is. It is dropped, to its end, whatever the terminator is then;
+                unless `divide` is called.
         """
         if self._arrived:
-            self._data = b"".join((self._data[self._position :], *self._arrived))
-            self._position = 0
-            self._arrived.clear()
-        unfinished = self._unfinished
+            self._join_arrived()
+        unfinished, overlong, self._overlong = self._unfinished, self._overlong, _NOTHING
+        has_dropped = overlong is not _NOTHING
         if unfinished is not None and unfinished.dropped:
+            unfinished.forget()
             if self._end(unfinished) is None:
                 return [], []
-            unfinished = None
+            unfinished, has_dropped = None, True
         if unfinished is not None and unfinished.terminator is not terminator:
             self._data, self._unfinished = unfinished.with_more(self._data), None
             unfinished = None
         self.terminator = terminator
         self._kind = kind = kind_of(terminator) if unfinished is None else unfinished.kind
-        bound = limit if limit is not None and kind.endless else sys.maxsize
+        bound = sys.maxsize if limit is None else limit
+        if unfinished is None and isinstance(terminator, int) and terminator > bound:
+            if has_dropped and self._position >= len(self._data):  # It may be the length of what was dropped.
+                return [], []
+            raise self._too_long(bound, terminator)
+        if not kind.endless:
+            bound = sys.maxsize
         messages: list[bytes] = []
         ends: list[bytes] = []
         if unfinished is not None:
@@ -180,6 +212,42 @@ class MessageBuffer:
             self._check(self._begin(), bound)
         return messages, ends
 
+    def _join_arrived(self) -> None:
+        self._data = b"".join((self._data[self._position :], *self._arrived))
+        self._position = 0
+        self._arrived.clear()
+
+    def divide(self) -> None:
+        """Have the message that was just found too long given out in parts, rather than drop it."""
+        self.in_parts = True
+
+    def take_part(self) -> tuple[bytes, bytes | None]:
+        """What there is of a message that is `in_parts`; and what ended it, None if it goes on."""
+        if self._arrived:
+            self._join_arrived()
+        unfinished = self._unfinished
+        if unfinished is None:
+            whole, self._overlong, self.in_parts = self._overlong, _NOTHING, False
+            return whole
+        part, end = unfinished.part(self._data)
+        if end is None:
+            self._data = b""
+            return part, None
+        self._position, self._unfinished, self.in_parts = end.stop, None, False
+        return part, end.terminator
+
+    def _too_long(self, limit: int, length: int) -> MessageTooLong:
+        """The error of a message whose length is."""
+        end = self._position + length
+        if end <= len(self._data):
+            self._overlong = self._data[self._position : end], b""
+            self._position = end
+        else:
+            self._data, self._position = self._data[self._position :], 0
+            self._unfinished = _Unfinished(self.terminator, self._kind)
+            self._unfinished.drop()
+        return MessageTooLong(limit, length, b"")
+
     def _end(self, unfinished: _Unfinished) -> End | None:
         """Go on with what is unfinished, to its end if that has arrived."""
         end = unfinished.go_on(self._data) if self._data else None
@@ -192,7 +260,8 @@ class MessageBuffer:
     def _finish(self, unfinished: _Unfinished, end: End, limit: int) -> bytes:
         size = unfinished.size + end.start
         if size > limit:
-            raise MessageTooLong(limit, size, (unfinished.drop() + self._data[:_SHOWN])[: min(size, _SHOWN)])
+            self._overlong = unfinished.finish(self._data, end.start), end.terminator
+            raise MessageTooLong(limit, size, self._overlong[0][:BEGINNING])
         message = unfinished.finish(self._data, end.start)
         self._first = message, end.terminator
         return message
@@ -206,7 +275,7 @@ class MessageBuffer:
 
     def _check(self, unfinished: _Unfinished, limit: int) -> None:
         if unfinished.is_longer_than(limit):
-            raise MessageTooLong(limit, unfinished.size, unfinished.drop()[:_SHOWN])
+            raise MessageTooLong(limit, unfinished.size, unfinished.drop())
 
     def _split(self, messages: list[bytes], ends: list[bytes], limit: int) -> None:
         """Append what ends from the position on."""
@@ -222,7 +291,8 @@ class MessageBuffer:
             self._whole, self._window = False, _FIRST_WINDOW
             if not found and not messages:
                 self._position += len(more[0]) + len(more_ends[0])
-                raise MessageTooLong(limit, len(more[0]), more[0][:_SHOWN])
+                self._overlong = more[0], more_ends[0]
+                raise MessageTooLong(limit, len(more[0]), more[0][:BEGINNING])
             more, more_ends = more[:found], more_ends[:found]
             size = sum(map(len, more)) + sum(map(len, more_ends))
         self._stop = start + size
@@ -271,12 +341,19 @@ class MessageBuffer:
             data, position = self._behind(self.total if used is None else used)
         elif self._unfinished is not None:
             data = self._unfinished.with_more(data)
-        return b"".join((data[position:], *self._arrived))
+        return b"".join((*self._in_parts(), data[position:], *self._arrived))
+
+    def _in_parts(self) -> tuple[bytes, ...]:
+        """What was looked at of a message that is `in_parts`, and not given out."""
+        if not self.in_parts:
+            return ()
+        return self._overlong if self._unfinished is None else (self._unfinished.left(),)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is kept."""
-        return not (self.total or self._arrived or self._unfinished or self._position < len(self._data))
+        waits = self._arrived or self._unfinished or self.in_parts or self._position < len(self._data)
+        return not (self.total or waits)
 
     @property
     def missing(self) -> int:
