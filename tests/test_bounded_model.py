@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import MessageChannel
+from antiphon import MessageChannel, bounded
 from antiphon.errors import MessageTooLong
 from chat_support import Patient, ScriptedSocket
 from test_incoming_model import cuts, delimiter, pieces, stream
@@ -25,6 +25,16 @@ terminators = st.lists(st.one_of(delimiter, length), min_size=1, max_size=12)
 limits = st.integers(0, 12)
 policies = st.sampled_from(["close", "discard", "pieces"])
 pauses = st.sets(st.integers(0, 40), max_size=8)
+
+
+@pytest.fixture(params=[False, True], ids=["as it is", "small"], scope="module", autouse=True)
+def _bounds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The sizes from which on things are done at once; small ones occur in short streams."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param:
+            patch.setattr(bounded, "FIRST_WINDOW", 1)
+            patch.setattr(bounded, "_WORTH_A_BATCH", 1)
+        yield
 
 
 class Outcome(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from antiphon.errors import BEGINNING, MessageTooLong
 from antiphon.framing import prefix_at_end, resume
-from antiphon.incoming import Incoming
+from antiphon.incoming import FIRST_WINDOW, Incoming
 from antiphon.keeping import Keeping
 
 __all__ = ["CLOSE", "DISCARD", "PIECES", "Bounded", "check_bounds", "check_policy"]
@@ -23,6 +23,9 @@ CLOSE: Final = "close"
 DISCARD: Final = "discard"
 PIECES: Final = "pieces"
 _POLICIES: Final = (CLOSE, DISCARD, PIECES)
+
+#: Bytes: a batch of fewer hardly has several messages.
+_WORTH_A_BATCH: Final = 128
 
 _log = logging.getLogger("antiphon.limits")
 
@@ -114,8 +117,10 @@ class Bounded(Keeping):
     # -- delivering ------------------------------------------------------------------------------------
 
     def _ac_feed_bounded(self, received: bytes) -> None:
-        """As `_ac_feed`, message by message."""
-        self._ac_check_bounds()
+        """As `_ac_feed`. Where a run of messages may be handed over at once, none of them can be too long."""
+        limit = self.max_message_size
+        if type(limit) is not int or limit < 0 or self.overflow_policy != CLOSE:
+            self._ac_check_bounds()
         if self._ac_left or self._ac_owes:
             self._ac_catch_up(received)
         else:
@@ -125,12 +130,27 @@ class Bounded(Keeping):
                 self._ac_resume_bounded()
             else:
                 self._ac_resume_dropping()
+        last: Any = None
+        window = FIRST_WINDOW
         while (data := self._ac_data) is not None:
             position: int = self._ac_position
-            if self._ac_dropping is None:
-                self._ac_deliver_next(data, position)
-            else:
+            if self._ac_dropping is not None:
                 self._ac_drop_more(data, position)
+                continue
+            terminator = self.get_terminator()
+            if type(terminator) is not bytes or not terminator:
+                self._ac_deliver_other(data, position, terminator)
+                continue
+            if position >= len(data):
+                self._ac_data = None
+                break
+            if terminator is not last:
+                last, window = terminator, FIRST_WINDOW
+            elif not (self._ac_size or self._ac_told):
+                window = min(4 * window, self._ac_room())
+                if window >= _WORTH_A_BATCH and self._ac_deliver_batch(data, position, terminator, window):
+                    continue
+            self._ac_deliver_delimited(data, position, terminator)
         self._ac_left = self._ac_held > 0
 
     def _ac_check_bounds(self) -> None:
@@ -145,18 +165,15 @@ class Bounded(Keeping):
                 f'overflow_policy is "discard"; found none in {type(self).__name__}'
             )
 
-    def _ac_deliver_next(self, data: bytes, position: int) -> None:
-        """Hand over one message, or what there is of it."""
-        terminator = self.get_terminator()
-        if type(terminator) is not bytes:
-            terminator = self._ac_as_terminator(terminator)
-        room = self._ac_room()
-        if type(terminator) is int and terminator > room:
+    def _ac_deliver_other(self, data: bytes, position: int, term: Any) -> None:
+        """Hand over what there is of a message of a given length, or without an end."""
+        terminator = self._ac_as_terminator(term)
+        if isinstance(terminator, int) and terminator > self._ac_room():
             self._ac_overflow(self._ac_size + terminator, b"", terminator)
         elif position >= len(data):
             self._ac_data = None
         elif isinstance(terminator, bytes) and terminator:
-            self._ac_deliver_delimited(data, position, terminator, room)
+            self._ac_deliver_delimited(data, position, terminator)
         else:
             self._ac_deliver_counted(data, position, terminator or 0)
 
@@ -165,10 +182,21 @@ class Bounded(Keeping):
         limit = self.max_message_size
         return sys.maxsize if self._ac_told or limit is None else max(0, limit - self._ac_size)
 
-    def _ac_deliver_delimited(self, data: bytes, position: int, delimiter: bytes, room: int) -> None:
+    def _ac_deliver_delimited(self, data: bytes, position: int, delimiter: bytes) -> None:
+        """Hand over one message, or what there is of it."""
+        room = self._ac_room()
         end = data.find(delimiter, position, position + room + len(delimiter))
         if end >= 0:
-            self._ac_deliver_end(data, position, end, delimiter)
+            self._ac_position = end + len(delimiter)
+            if self._ac_size or self._ac_told:
+                self._ac_begin_message()
+            if end > position:
+                self._ac_owes = True
+                self.collect_incoming_data(data[position:end])
+                if not self._ac_owes:
+                    return
+                self._ac_owes = False
+            self.found_terminator()
             return
         rest = len(data) - position
         held = 0
@@ -183,17 +211,6 @@ class Bounded(Keeping):
         else:
             beginning = self._ac_beginning + data[position : position + 1]
             self._ac_overflow(self._ac_size + 1, beginning[:BEGINNING], delimiter)
-
-    def _ac_deliver_end(self, data: bytes, position: int, end: int, delimiter: bytes) -> None:
-        self._ac_position = end + len(delimiter)
-        self._ac_begin_message()
-        if end > position:
-            self._ac_owes = True
-            self.collect_incoming_data(data[position:end])
-            if not self._ac_owes:
-                return
-            self._ac_owes = False
-        self.found_terminator()
 
     def _ac_deliver_counted(self, data: bytes, position: int, length: int) -> None:
         available = len(data) - position

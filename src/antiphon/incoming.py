@@ -19,14 +19,14 @@ from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
 from antiphon.sizes import ADAPTIVE, FIRST, LARGEST, SIZED, adapted
 
-__all__ = ["Incoming", "position_in"]
+__all__ = ["FIRST_WINDOW", "Incoming", "position_in"]
 
 #: (terminator, messages, an iterator over them, the position in the data behind the last one)
 Batch: TypeAlias = tuple[bytes, list[bytes], Any, int]
 
 #: Bytes that are split at once when the terminator has stayed the same for a message; then 4 times as many.
 #: What was split is split again if the terminator changes, so this bounds the waste.
-_FIRST_WINDOW: Final = 512
+FIRST_WINDOW: Final = 512
 
 
 _observed = False
@@ -250,7 +250,7 @@ class Incoming(Outgoing):
         """
         if self._ac_held:
             self._ac_resume()
-        window = _FIRST_WINDOW
+        window = FIRST_WINDOW
         while (data := self._ac_data) is not None:
             position = self._ac_position
             if position >= len(data):
@@ -267,7 +267,7 @@ class Incoming(Outgoing):
                 if self._ac_deliver_batch(data, position, terminator, window):
                     continue
             else:
-                last, window = terminator, _FIRST_WINDOW
+                last, window = terminator, FIRST_WINDOW
             end = data.find(terminator, position)
             if end < 0:
                 self._ac_deliver_part(data, position, terminator)
