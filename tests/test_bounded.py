@@ -458,6 +458,16 @@ def test_a_callback_that_fails_has_been_called() -> None:
         assert channel.messages == messages
 
 
+@pytest.mark.parametrize("end", ["close", "pause_reading"])
+def test_a_piece_after_which_nothing_is_to_come_is_the_last_call(end: str) -> None:
+    for before in 0, 1, 5:
+        channel = Limited()
+        channel.on_data = lambda piece: getattr(channel, end)() if piece == b"end" else None  # noqa: B023
+        fed(channel, b"zero\n" * before + b"end\nnext\n")
+        assert channel.messages == [b"zero"] * before
+        assert channel.pieces == [b"end"]
+
+
 # -- changes -------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import loop_support
 from antiphon import asynchat, asyncore, pollers
+from antiphon.datagrams import DatagramChannel
 from antiphon.loop import Loop
 from antiphon.maps import ChannelMap
 from antiphon.pausing import BY_OUTPUT, BY_PROGRAM
@@ -232,6 +233,46 @@ def test_a_paused_listener_accepts_nothing_until_it_is_resumed(
     listener.resume_reading()
     spin(channels, 1, use_poll=use_poll)
     assert len(listener.accepted) == 1
+
+
+def test_a_listener_that_pauses_accepts_no_more_of_its_batch(wires: Wires) -> None:
+    class Pausing(Server):
+        def handle_accepted(self, sock: Any, addr: Any) -> None:
+            super().handle_accepted(sock, addr)
+            if len(self.accepted) > 3:
+                self.pause_reading()
+
+    channels = wires.map()
+    listener = wires.listener(Pausing, channels)
+    for _ in range(10):
+        wires.client(listener.socket.getsockname())
+    spin(channels, 10)
+    assert len(listener.accepted) == 4
+    listener.resume_reading()
+    spin(channels, 10)
+    assert len(listener.accepted) == 5
+
+
+def test_a_datagram_channel_that_pauses_gets_the_others_later(wires: Wires, each_poller: str) -> None:
+    class Pausing(DatagramChannel):
+        def datagram_received(self, data: bytes, address: Any) -> None:
+            got.append(data)
+            self.pause_reading()
+
+    got: list[bytes] = []
+    channels = wires.map()
+    channel = wires.keep(Pausing(map=channels))
+    channel.create_socket()
+    channel.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for number in range(3):
+            peer.sendto(b"%d" % number, channel.socket.getsockname())
+    for number in range(3):
+        assert channel.readable()
+        spin(channels, 3)
+        assert got == [b"%d" % earlier for earlier in range(number + 1)]
+        assert not channel.readable()
+        channel.resume_reading()
 
 
 def test_a_listener_that_rested_stays_paused_if_the_program_has_paused_it(wires: Wires) -> None:

@@ -143,7 +143,7 @@ class DatagramChannel(dispatcher):
     @noticed
     def readable(self) -> bool:
         """Whether to wait for datagrams. An override is asked in every turn."""
-        return True
+        return not self._ac_reading_paused
 
     @noticed
     def writable(self) -> bool:
@@ -168,7 +168,7 @@ class DatagramChannel(dispatcher):
                     self.datagram_truncated(data, address)
                 else:
                     self.datagram_received(data, address)
-            if self._ac_socket is not sock or self.closing:
+            if self._ac_socket is not sock or self.closing or self._ac_reading_paused:
                 return
 
     def handle_write(self) -> None:

@@ -168,7 +168,8 @@ class Backlog:
                 self._abandon(pair[0])
             finally:
                 _latest = None, None
-            if channel._fileno is None or not (channel._ac_accepting or channel.accepting):
+            is_open = channel._fileno is not None and (channel._ac_accepting or channel.accepting)
+            if not is_open or channel._ac_reading_paused:
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
 
