@@ -1,15 +1,27 @@
 """What a message may grow to, one thing at a time; test_bounded_model.py has all of it at random."""
 
+import contextlib
 import logging
 import sys
 from typing import Any
 
 import pytest
 
-from antiphon import MessageChannel
+import loop_support
+from antiphon import MessageChannel, bounded
 from antiphon.asynchat import async_chat
 from antiphon.errors import MessageTooLong
+from antiphon.logs import LimitedLog
 from chat_support import Chat, Patient, ScriptedSocket, connected, fed, received, turn
+from loop_support import Wires, spin
+
+wires = loop_support.wires
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have no part in how much may be said."""
+    monkeypatch.setattr(bounded, "_limited", LimitedLog(logging.getLogger("antiphon.limits"), burst=10))
 
 
 class Limited(Patient):
@@ -186,8 +198,8 @@ def test_a_length_that_nobody_replaces_is_too_long_again() -> None:
 class Noted(Whole):
     """Stays open."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        super().__init__(sock, map)
         self.overflows: list[MessageTooLong] = []
 
     def handle_overflow(self, error: MessageTooLong) -> None:
@@ -252,10 +264,55 @@ def test_by_default_a_line_is_logged_and_the_connection_ends(
     assert channel.closes == 1
     [record] = caplog.records
     assert (record.name, record.levelno, record.exc_info) == ("antiphon.limits", logging.WARNING, None)
-    assert record.getMessage() == (
-        "('127.0.0.1', 1): wanted a message of at most 4 bytes, found one of at least 5 "
+    assert " connected 127.0.0.1:1 at " in record.getMessage()
+    assert record.getMessage().endswith(
+        ">: wanted a message of at most 4 bytes, found one of at least 5 "
         "that begins with b'12345'; closing it"
     )
+
+
+@each_kind
+def test_a_peer_that_is_always_too_long_cannot_fill_the_log(
+    made: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    channel = made()
+    channel.overflow_policy = "discard"
+    fed(channel, b"12345\n" * 100)
+    assert len(caplog.records) == 10
+
+
+@each_kind
+@pytest.mark.parametrize("policy", ["close", "discard", "pieces"])
+def test_a_loop_knows_why_it_ended_and_counts_what_was_delivered(
+    wires: Wires, made: Any, policy: str
+) -> None:
+    channels = wires.map()
+    channels.loop.collect_stats()
+    channel, far = wires.channel(made, channels)
+    channel.overflow_policy = policy
+    for data in b"ok\n12\n", b"3", b"4\n", b"123456\nok\n", b"1\n2\n3\n4\n" * 50:
+        with contextlib.suppress(BrokenPipeError):
+            far.send(data)
+        spin(channels)
+    far.close()
+    spin(channels)
+    stats = channels.loop.stats()
+    assert stats.closed["overflow" if policy == "close" else "peer"] == 1
+    assert stats.messages == {"close": 3, "discard": 204, "pieces": 205}[policy]
+
+
+def test_a_channel_that_pauses_instead_of_ending_has_not_ended_for_that(wires: Wires) -> None:
+    class Pausing(Noted):
+        def handle_overflow(self, error: MessageTooLong) -> None:
+            self.pause_reading()
+
+    channels = wires.map()
+    channel, far = wires.channel(Pausing, channels)
+    far.send(b"12345\n")
+    spin(channels)
+    channel.close()
+    assert channels.loop.stats().closed["own"] == 1
 
 
 @each_kind
@@ -414,7 +471,8 @@ def test_a_part_handler_that_feeds_keeps_the_order() -> None:
 
 def test_a_handler_that_leaves_the_channel_open_has_the_message_dropped() -> None:
     for made in Limited, Noted:
-        channel: Any = fed(made(), b"12345", b"6", b"7\nok\n")
+        channel: Any = made()
+        fed(channel, b"12345", b"6", b"7\nok\n")
         assert channel.messages == [b"ok"]
         assert len(channel.overflows) == 1
 

@@ -385,6 +385,26 @@ def test_resuming_inside_of_a_nested_delivery_leaves_nothing_out(before: int) ->
     assert channel.messages == [b"zero"] * before + [b"nest", b"one", b"two"]
 
 
+@pytest.mark.parametrize("made", [Patient, Lines])
+@pytest.mark.parametrize("where", ["on_data", "on_found"])
+@each_place
+def test_a_message_that_pauses_is_counted_once(made: Any, where: str, before: int) -> None:
+    with connected(made) as (channel, peer):
+        counts = channel._ac_loop
+        counts.collect_stats()
+        try:
+            setattr(channel, where, lambda data: channel.pause_reading() if data == b"pause" else None)
+            peer.sendall(b"zero\n" * before + b"pause\none\ntwo\nthr")
+            turn(channel._map, 2)
+            assert counts.stats().messages == len(channel.messages)
+            channel.resume_reading()
+            turn(channel._map)
+            assert len(channel.messages) == before + 3
+            assert counts.stats().messages == before + 3
+        finally:
+            counts.collect_stats(False)
+
+
 def test_of_a_batch_that_is_out_nothing_can_be_kept() -> None:
     class Batches(Lines):
         def messages_received(self, messages: list[bytes]) -> None:

@@ -61,6 +61,11 @@ def test_channels_are_told_by_class_and_state(wires: Wires) -> None:
     }
     listener._ac_paused = True
     assert state_of(listener) == "paused"
+    listener._ac_paused = False
+    listener.pause_reading()
+    assert state_of(listener) == "paused"
+    listener.resume_reading()
+    assert state_of(listener) == "listening"
 
 
 def test_a_channel_goes_through_its_states(wires: Wires) -> None:

@@ -11,10 +11,14 @@ import logging
 import sys
 from typing import Any, Final
 
+from antiphon import counting
+from antiphon.counting import note_messages
+from antiphon.endings import OVERFLOW, because
 from antiphon.errors import BEGINNING, MessageTooLong
 from antiphon.framing import prefix_at_end, resume
 from antiphon.incoming import FIRST_WINDOW, Incoming
 from antiphon.keeping import Keeping
+from antiphon.logs import LimitedLog, name_of
 
 __all__ = ["CLOSE", "DISCARD", "PIECES", "Bounded", "check_bounds", "check_policy"]
 
@@ -27,7 +31,20 @@ _POLICIES: Final = (CLOSE, DISCARD, PIECES)
 #: Bytes: a batch of fewer hardly has several messages.
 _WORTH_A_BATCH: Final = 128
 
-_log = logging.getLogger("antiphon.limits")
+#: Lines of one kind a second: a peer decides how many messages are too long.
+_BURST: Final = 10
+
+_limited: Final = LimitedLog(logging.getLogger("antiphon.limits"), burst=_BURST)
+
+_observed = False
+
+
+def _observe(is_observed: bool) -> None:
+    global _observed  # noqa: PLW0603 (the quickest to look at)
+    _observed = is_observed
+
+
+counting.tell(_observe)
 
 
 def check_bounds(size: Any, policy: Any) -> None:
@@ -89,7 +106,8 @@ class Bounded(Keeping):
         messages before it were delivered; of itself, `collect_incoming_data` was given the first
         `max_message_size` bytes (none, where its length is known), and a `MessageChannel` nothing.
 
-        By default, with the policy "close", says so in a line of the logger `antiphon.limits` and closes.
+        By default, with the policy "close", says so in a line of the logger `antiphon.limits` and closes; of
+        such lines, 10 a second are written at most for each class, and how many were left out.
         With "discard", forgets what is in `incoming`; a class that collects elsewhere must override this
         method, and forget. With "pieces", does nothing.
 
@@ -101,7 +119,7 @@ class Bounded(Keeping):
         """
         if self.overflow_policy == CLOSE:
             self._ac_tell(error, logging.WARNING, "closing it")
-            self._ac_hang_up()
+            self._ac_hang_up(OVERFLOW)
             if not self.closing:
                 self.close()
         elif self.overflow_policy == DISCARD:
@@ -110,9 +128,9 @@ class Bounded(Keeping):
 
     def _ac_tell(self, error: MessageTooLong, level: int, consequence: str) -> None:
         if self._ac_has_own_log_info():
-            self.log_info(f"{self.addr!r}: {error}; {consequence}", "warning")
+            self.log_info(f"{name_of(self)}: {error}; {consequence}", "warning")
         else:
-            _log.log(level, "%r: %s; %s", self.addr, error, consequence)
+            _limited.log(level, (type(self), level), "%s: %s; %s", name_of(self), error, consequence)
 
     # -- delivering ------------------------------------------------------------------------------------
 
@@ -196,6 +214,8 @@ class Bounded(Keeping):
                 if not self._ac_owes:
                     return
                 self._ac_owes = False
+            if _observed:
+                note_messages(self, 1)
             self.found_terminator()
             return
         rest = len(data) - position
@@ -259,7 +279,7 @@ class Bounded(Keeping):
         try:
             raise MessageTooLong(self.max_message_size or 0, size, beginning)
         except MessageTooLong as error:
-            self.handle_overflow(error)
+            because(OVERFLOW, self, self.handle_overflow, error)
 
     def _ac_drop_more(self, data: bytes, position: int) -> None:
         """Drop what there is of a message, up to its end."""

@@ -46,7 +46,8 @@ def because(reason: str, channel: Any, handler: Callable[..., _Result], *argumen
     try:
         return handler(*arguments)
     finally:
-        if not channel.closing and not getattr(channel, "_ac_deaf", False):
+        is_paused = getattr(channel, "_ac_reading_paused", 0)
+        if not channel.closing and (is_paused or not getattr(channel, "_ac_deaf", False)):
             channel._ac_ending = None
 
 

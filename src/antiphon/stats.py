@@ -19,8 +19,8 @@ class Stats:
 
     Attributes:
         channels: how many of each class, by its full name, are in each state. The states are `listening`;
-            `connecting`; `connected`; `paused`, of a channel that for now waits for nothing, as a listener
-            does when no descriptor is left; `closing`, when the peer has ended the connection or
+            `connecting`; `connected`; `paused`, of a channel that for now reads nothing, as a listener does
+            when no descriptor is left; `closing`, when the peer has ended the connection or
             `close_when_done` was called, and something is still to be sent; `open` for anything else, a
             socket without connections or a file.
         accepted: connections taken by listeners since the loop was made.
@@ -167,7 +167,7 @@ def state_of(channel: Any) -> str:
     def has(name: str) -> bool:
         return bool(getattr(channel, name, False))
 
-    if has("_ac_paused"):
+    if has("_ac_paused") or has("_ac_reading_paused"):
         return "paused"
     if has("accepting"):
         return "listening"
