@@ -173,3 +173,38 @@ def test_a_method_of_a_channel_that_fails_ends_in_that_channel(wires: Wires) -> 
     asyncore.get_loop(channels).call_later(1, channel.due)
     asyncore.loop(map=channels)
     assert channel.events == ["LookupError('due')"]
+
+
+# -- limits ------------------------------------------------------------------------------------------------
+
+
+def test_a_timer_of_a_limit_does_not_keep_the_loop_going(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    called: list[str] = []
+    loop.guard_at(10, called.append, "limit")
+    assert not loop.busy
+    loop.call_at(5, called.append, "timer")
+    assert loop.busy
+    asyncore.loop(map=channels)
+    assert (clock(), called) == (5, ["timer"])
+    loop.call_at(20, int)
+    asyncore.loop(map=channels)
+    assert called == ["timer", "limit"]
+
+
+def test_a_moment_is_told_the_time_before_the_loop_waits_again(wires: Wires) -> None:
+    channels, clock, poller = silent_map(wires)
+    loop = asyncore.get_loop(channels)
+    moments: list[list[float]] = []
+
+    def note() -> None:
+        moments.append(loop.moment)
+        clock.advance(2)
+
+    loop.call_at(5, note)
+    loop.call_at(6, note)
+    loop.call_at(100, int)
+    asyncore.loop(map=channels)
+    assert moments == [[7], [9]]
+    assert poller.waits

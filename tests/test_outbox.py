@@ -358,3 +358,100 @@ def test_few_or_small_items_are_not_taken_as_large_pieces(items: list[Any]) -> N
     outbox = Outbox(items)
     assert outbox.take_large() == []
     assert list(outbox) == items
+
+
+# -- what waits
+
+
+class Plain(deque[Any]):
+    """What a queue with the same contents weighs."""
+
+    def weigh(self) -> int:
+        return sum(map(module.weight, self))
+
+
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), data),
+        st.tuples(st.just("appendleft"), data),
+        st.tuples(st.just("extend"), st.lists(data, max_size=4)),
+        st.tuples(st.just("extendleft"), st.lists(data, max_size=4)),
+        st.tuples(st.just("insert"), st.integers(0, 9), data),
+        st.tuples(st.just("rotate"), st.integers(-3, 3)),
+        st.tuples(st.just("reverse")),
+        st.tuples(st.just("popleft")),
+        st.tuples(st.just("pop")),
+        st.tuples(st.just("clear")),
+        st.tuples(st.just("__setitem__"), st.just(-1), data),
+        st.tuples(st.just("__delitem__"), st.just(0)),
+        st.tuples(st.just("weigh")),
+        st.tuples(st.just("send"), st.integers(0, 12), st.one_of(st.none(), st.integers(1, 5))),
+        st.tuples(st.just("send all")),
+        st.tuples(st.just("produce"), chunks),
+    ),
+    max_size=30,
+)
+
+
+@given(changes)
+def test_what_waits_is_known_whatever_has_happened_to_it(changes: list[Any]) -> None:
+    outbox = Outbox()
+    for name, *arguments in changes:
+        if name == "produce":
+            outbox.append(Chunks(*arguments[0]))
+        elif name == "send":
+            take, limit = arguments
+            piece = outbox.next_piece(4, limit)
+            if isinstance(piece, (bytes, memoryview)):
+                outbox.put_back(piece, min(take, len(piece)))
+        elif name == "send all":
+            outbox.take_pushed()
+        elif name in ("popleft", "pop", "__setitem__", "__delitem__") and not outbox:
+            continue
+        else:
+            getattr(outbox, name)(*arguments)
+        if name == "weigh":
+            assert outbox.weigh() == Plain(outbox).weigh()
+    assert outbox.weigh() == Plain(outbox).weigh()
+
+
+def test_to_weigh_again_looks_at_what_is_new() -> None:
+    looked: list[Any] = []
+
+    class Counted(bytearray):
+        def __len__(self) -> int:
+            looked.append(self)
+            return super().__len__()
+
+    outbox = Outbox(Counted(b"ab") for _ in range(100))
+    for new in (100, 0, 1, 2):
+        looked.clear()
+        outbox.extend(Counted(b"ab") for _ in range(new if new < 100 else 0))
+        assert outbox.weigh() == 2 * len(outbox)
+        assert len(looked) == new
+
+
+def test_large_pieces_that_come_back_are_known() -> None:
+    outbox = Outbox([bytes(50_000)] * 4)
+    assert outbox.weigh() == 200_000
+    pieces = outbox.take_large()
+    assert outbox.weigh() == 0
+    outbox.put_back_several(pieces, 60_000)
+    assert outbox.weigh() == 140_000
+
+
+def test_a_queue_that_is_weighed_may_be_given_up() -> None:
+    outbox = Outbox([b"abc", ClosingChunks(b"x")])
+    outbox.weigh()
+    outbox.discard()
+    assert outbox.weigh() == 0
+
+
+@pytest.mark.parametrize("change", ["popleft", "pop", "reverse", "rotate"])
+def test_changes_at_any_place_are_told(change: str) -> None:
+    told: list[str] = []
+    outbox = Outbox([b"a", b"b"])
+    outbox.changed = lambda: told.append(change)
+    getattr(outbox, change)()
+    outbox.remove(b"b") if b"b" in outbox else outbox.remove(b"a")
+    assert told == [change] * 2

@@ -409,3 +409,10 @@ def test_a_timer_says_what_it_will_do(timers: Timers) -> None:
     timer.cancel()
     assert repr(timer) == "<Timer _cancelled inactive>"
     assert repr(timers.call_at(1, Callback(), interval=2)) == "<Timer <a callback> when=1.0 interval=2.0>"
+
+
+def test_whether_it_is_too_early_for_any_timer(timers: Timers) -> None:
+    assert not timers.is_early(0), "without timers there is other work to do"
+    timers.call_at(5, int)
+    assert timers.is_early(4.9)
+    assert not timers.is_early(5)

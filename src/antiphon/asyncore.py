@@ -64,8 +64,6 @@ _DISCONNECTED: frozenset[int] = frozenset(
         errno.EBADF,
     }
 )
-#: What close(2) may say of a descriptor that it has closed, or that is gone.  It must not be called again.
-_CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
 _reraised_exceptions: Final = ESCAPING
 _strerror = strerror
 
@@ -234,6 +232,9 @@ class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that 
         self._ac_established = self._ac_connected and not (self._ac_accepting or self._ac_reading_paused)
         if self._ac_loop is not None:
             self._ac_loop.changed(self._fileno)
+        if self._ac_guard is not None:
+            self._ac_established = self._ac_established and self._ac_guard.is_quick
+            self._ac_do(self._ac_look_at_limits)
 
     # -- the map -------------------------------------------------------------------------------------
 
@@ -304,6 +305,8 @@ class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that 
             raise
         if _observed:
             note_sent(self, sent)
+        if self._ac_guard is not None and sent:
+            self._ac_guard.sent = self._ac_guard.loop.moment
         return sent
 
     def recv(self, buffer_size: int) -> bytes:
@@ -353,19 +356,12 @@ class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that 
             self._ac_connected = self._ac_established = False
         else:
             self.connected = self.connecting = self.accepting = False
-        if self._ac_timers is not None:
-            timers, self._ac_timers = self._ac_timers, None
-            for timer in tuple(timers):
-                timer.cancel()
+        self._ac_cancel_timers()
+        if self._ac_guard is not None:
+            self._ac_unguard()
         if self._ac_backlog is not None or self._ac_place is not None:
             self._ac_leave_listener()
-        sock = self.socket
-        if sock is not None:
-            try:
-                sock.close()
-            except OSError as error:
-                if error.errno not in _CLOSED:
-                    raise
+        self._ac_close_socket()
 
 
 class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs subclass)

@@ -38,6 +38,10 @@ class Calls:
         self.slow_callback = SLOW
         self._timers = Timers(now, started=WeakMethod(self._pin), ended=WeakMethod(self._unpin))
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        #: What stands for the time of whatever happens now: it is told an upper bound of that, in seconds of
+        #: the clock, before the loop waits again.
+        self.moment: list[float] = []
+        self._guarding: set[Timer] = set()
         self._pinned = False
         #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
         self._more_to_do = True
@@ -121,6 +125,13 @@ class Calls:
         when = self.now() + seconds("interval", interval, above=0)
         return self._timer(when, callback, arguments, interval=interval, group=group)
 
+    def guard_at(self, when: float, callback: Callable[..., Any], *arguments: Any) -> Timer:
+        """As `call_at`, for the limits of a channel: the loop does not go on for their sake.
+
+        For the thread that is in a turn of this loop, or that keeps others out of one as `do` does.
+        """
+        return self._timers.call_at(when, callback, arguments, delay=0.0, group=self._guarding)
+
     def _timer(
         self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...], **how: Any
     ) -> Timer:
@@ -135,28 +146,36 @@ class Calls:
 
     def _pin(self) -> None:
         self._pinned = self._more_to_do = True
-        _pinned.add(self)
+        if self.busy:
+            _pinned.add(self)
 
     def _unpin(self) -> None:
         self._pinned = False
         _pinned.discard(self)
-        if self.busy:  # Another thread was faster.
+        if self._calls or self._timers.active:  # Another thread was faster.
             self._pin()
 
     @property
     def busy(self) -> bool:
         """Whether there is something to do even without a channel: a timer or another thread's call."""
-        return bool(self._calls) or self._timers.active > 0
+        return bool(self._calls) or self._timers.active > len(self._guarding)
 
     # -- what is due -----------------------------------------------------------------------------------
 
     def _run_due(self) -> None:
         """Run what is due and what was asked from other threads, as far as there is any."""
-        for timer in self._timers.due(self.now()):
+        now = self.now()
+        if not self._calls and self._timers.is_early(now):
+            return
+        for timer in self._timers.due(now):
             self._call(timer.callback, timer.arguments)
         self._run_calls()
-        if not self.busy:
+        if not (self._calls or self._timers.active):
             self._unpin()
+        elif not self.busy:
+            _pinned.discard(self)
+            if self.busy:  # Another thread was faster.
+                _pinned.add(self)
 
     def _run_calls(self) -> None:
         calls = self._calls

@@ -10,14 +10,16 @@ from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
 from antiphon.interest import noticed, watched
+from antiphon.limits import Limited
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
-from antiphon.reporting import Reporting
 
 __all__ = ["Endpoint", "strerror"]
 
 
 #: The connection is being made.  An interrupted connect(2) goes on (POSIX).
+#: What close(2) may say of a descriptor that it has closed, or that is gone.  It must not be called again.
+_CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
 _IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 #: What Windows says instead.  Elsewhere, EAGAIN is the end of the attempt: the backlog of a Unix socket is
 #: full, or no port is left (connect(2)).
@@ -32,7 +34,7 @@ def strerror(number: int) -> str:
         return f"Unknown error {number}"
 
 
-class Endpoint(Reporting):
+class Endpoint(Limited):
     """The states of a channel's socket, and what leads from one to the next.
 
     Attributes:
@@ -88,7 +90,7 @@ class Endpoint(Reporting):
         return channel
 
     def _ac_prepare(self) -> None:
-        self._fileno = self._ac_socket = self._ac_loop = None
+        self._fileno = self._ac_socket = self._ac_loop = self._ac_guard = None
         self._ac_connected = self._ac_connecting = self._ac_accepting = False
         self._ac_established = False
         self._ac_hung_up = ""
@@ -233,6 +235,8 @@ class Endpoint(Reporting):
         elif self._ac_accepting or self.accepting:
             self.handle_accept()
         elif self.connected or not self.connecting or self._ac_connect():
+            if self._ac_guard is not None:
+                self._ac_guard.heard = self._ac_guard.loop.moment
             self.handle_read()
 
     @noticed
@@ -260,6 +264,8 @@ class Endpoint(Reporting):
         if code:
             self._ac_fail_to_connect(OSError(code, strerror(code)))
             return
+        if self._ac_guard is not None:
+            self._ac_guard.made_connection()
         self.handle_connect()
         if not self.closing:
             self.connected = True
@@ -299,6 +305,15 @@ class Endpoint(Reporting):
     def handle_accept(self) -> None:
         """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
         self._ac_queue().take(self.handle_accepted)
+
+    def _ac_close_socket(self) -> None:
+        sock = self.socket
+        if sock is not None:
+            try:
+                sock.close()
+            except OSError as error:
+                if error.errno not in _CLOSED:
+                    raise
 
     # The last of the class, since it hides the module of that name from the definitions that follow it.
     @property

@@ -65,6 +65,7 @@ class Incoming(Outgoing):
     _ac_counting: tuple[int, int] | None = None
     #: Whether found_terminator() is still to be called for what collect_incoming_data() has or had.
     _ac_owes: bool
+    _ac_tells_input = True
     #: Whether there is anything of the other state: of the read before, or of one that is being handed over.
     _ac_left: bool
     _ac_deaf: bool
@@ -155,7 +156,7 @@ class Incoming(Outgoing):
         """Whether to wait until the channel can be read from. An override is asked in every turn."""
         return not self._ac_reading_paused
 
-    def handle_read(self) -> None:
+    def handle_read(self) -> None:  # noqa: C901 (in one, since it runs for every read)
         """Receive once, and hand over what that completes.
 
         Raises:
@@ -165,6 +166,9 @@ class Incoming(Outgoing):
         adaptive = size is ADAPTIVE
         if adaptive:
             size = self._ac_read_size
+        guard = self._ac_guard
+        if guard is not None and guard.bucket_in is not None and not (size := guard.receivable(self, size)):
+            return
         try:
             data = self.recv(size)
         except BlockingIOError:
@@ -178,6 +182,8 @@ class Incoming(Outgoing):
             data = self._ac_as_received(data)
         if not data or (self._ac_deaf and not self._ac_hears_again(data)):
             return
+        if guard is not None:
+            guard.received(self, len(data))
         if adaptive and (len(data) == size or size > FIRST):
             self._ac_read_size = adapted(size, len(data))
         cork = self._ac_cork
@@ -235,6 +241,8 @@ class Incoming(Outgoing):
                         return
             elif type(terminator) is int and terminator > len(received):
                 self._ac_left = True
+                if self._ac_guard is not None:
+                    self._ac_note_unfinished(len(received))
                 self._ac_collect_counted(received, terminator, ends=False)
             else:
                 self._ac_data = received
@@ -339,6 +347,8 @@ class Incoming(Outgoing):
 
     def _ac_deliver_part(self, data: bytes, position: int, delimiter: bytes) -> None:
         """Hand over what has no terminator, but for the end that may be the beginning of one."""
+        if self._ac_guard is not None:
+            self._ac_note_unfinished(len(data) - position)
         part = data[position:] if position else data
         self._ac_data = None
         self._ac_held = held = prefix_at_end(part, delimiter)
@@ -360,6 +370,8 @@ class Incoming(Outgoing):
         self._ac_position = used
         if self._ac_held:
             self._ac_data = None
+            if self._ac_guard is not None:
+                self._ac_note_unfinished(len(data))
         self._ac_owes = used > 0
         if released:
             self.collect_incoming_data(delimiter[:released])
@@ -377,6 +389,8 @@ class Incoming(Outgoing):
             return
         end = position + terminator
         if end > len(data):
+            if self._ac_guard is not None:
+                self._ac_note_unfinished(len(data) - position)
             self._ac_data = None
             self._ac_collect_counted(data[position:] if position else data, terminator, ends=False)
         else:
@@ -407,6 +421,15 @@ class Incoming(Outgoing):
                 self._ac_read_size = min(left, LARGEST)
             elif not left and missing >= SIZED:
                 self._ac_read_size = FIRST
+
+    def _ac_note_unfinished(self, size: int) -> None:
+        """Have the limits know that the last `size` bytes belong to a message that goes on."""
+        guard = self._ac_guard
+        assert guard is not None
+        guard.left_unfinished(self, size < guard.size)
+
+    def _ac_owes_message(self) -> bool:
+        return self._ac_guard is not None and self._ac_guard.unfinished
 
     def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""

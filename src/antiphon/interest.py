@@ -152,6 +152,9 @@ def interest_of(channel: Any, traits: Traits) -> int:
     writes = channel.writable() and not getattr(channel, "accepting", False)
     if writes and (everything or traits.writes or not channel.connected):
         interest |= WRITE
+    guard = getattr(channel, "_ac_guard", None)
+    if guard is not None:
+        interest &= guard.interest
     return 0 if getattr(channel, "_ac_paused", False) else interest
 
 
@@ -169,4 +172,4 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
         and (traits.writes or not channel._ac_connected)
     ):
         interest |= WRITE
-    return interest
+    return interest if channel._ac_guard is None else interest & channel._ac_guard.interest

@@ -83,6 +83,8 @@ class Loop(Calls, Observable):
         #: How often it has waited.
         self.turns = 0
         self._makes_do = False
+        #: Whether there are channels whose limits, if they have any, are not watched yet.
+        self._have_joined = True
         self._asked: tuple[int, int] | None = None
         #: Who runs the turns in place of `asyncore.loop()`, if anybody does.
         self.host: Host | None = None
@@ -100,6 +102,7 @@ class Loop(Calls, Observable):
         if self.stale is not None:
             self.stale.add(fd)
         self._dirty.add(fd)
+        self._have_joined = True
         if self._waiting:
             self.wake()
 
@@ -213,6 +216,8 @@ class Loop(Calls, Observable):
 
     def _prepare(self, timeout: float | None) -> float | None:
         """Tell the poller what has changed; how long to wait."""
+        if self._have_joined:
+            self._guard_those_that_joined()
         dirty, channels = self._dirty, self.map
         kind: Any = None
         for fd in tuple(dirty):
@@ -224,6 +229,24 @@ class Loop(Calls, Observable):
                     traits = traits_of(kind)
                 self._watch(fd, channel, traits)
         return self._patience(timeout) if dirty or self._more_to_do else timeout
+
+    def _guard_those_that_joined(self) -> None:
+        """Have the limits of channels watched."""
+        self._have_joined = False
+        kind: Any = None
+        for fd in tuple(self._dirty):
+            channel: Any = self.map.get(fd)
+            if type(channel) is not kind:
+                kind = type(channel)
+                find_limits = getattr(kind, "_ac_find_limits", None)
+                limits = None if find_limits is None else find_limits()
+            if limits is not None or getattr(channel, "_ac_limited", False):
+                try:
+                    channel._ac_guard_in(self, limits)
+                except ESCAPING:
+                    raise
+                except Exception:
+                    contain(channel)
 
     def _finish(self) -> None:
         """Do what comes after the wait, and note what the next turn has to do besides waiting."""
@@ -322,7 +345,12 @@ class Loop(Calls, Observable):
             return 0.0
         if self._makes_do:
             timeout = _DEAF_FOR if timeout is None else min(timeout, _DEAF_FOR)
-        due_in = self._timers.seconds_until_next(self.now()) if self._timers.active else None
+        if not self._timers.active:
+            return timeout
+        now = self.now()
+        self.moment.append(now)
+        self.moment = []
+        due_in = self._timers.seconds_until_next(now)
         if due_in is None:
             return timeout
         return due_in if timeout is None else min(timeout, due_in)
@@ -332,6 +360,7 @@ class Loop(Calls, Observable):
             (self._poller or self._open()).forget(fd)
             if fd in self.map:
                 self._dirty.add(fd)
+                self._have_joined = True
             else:
                 self._dirty.discard(fd)
                 self._polled.discard(fd)

@@ -74,6 +74,14 @@ class MessageChannel(async_chat):
 
     terminator: Any = _FirstTerminator(_CRLF)
     max_message_size: int | None = 1_048_576
+    idle_timeout: float | None = 1800.0
+    message_timeout: float | None = 120.0
+    connect_timeout: float | None = 60.0
+    send_timeout: float | None = 120.0
+    close_timeout: float | None = 600.0
+    high_water: int | None = 262_144
+    max_outgoing: int | None = 67_108_864
+    backpressure: bool = True
     last_terminator: bytes
 
     _ac_terminator: Terminator
@@ -311,10 +319,13 @@ class MessageChannel(async_chat):
 
     def _ac_deliver_messages(self) -> None:
         """Deliver all that is complete."""
+        has_ended = False
         while self._ac_buffer is not None and not self._ac_deaf:
             buffer = self._ac_own_buffer()
             if buffer.in_parts:
                 if not self._ac_hand_over_part(buffer):
+                    if self._ac_guard is not None:
+                        self._ac_guard.left_unfinished(self, has_ended)
                     return
                 continue
             terminator = self._ac_terminator
@@ -329,9 +340,13 @@ class MessageChannel(async_chat):
             if not messages:
                 if buffer.is_empty:
                     self._ac_buffer = None
-                elif buffer.missing >= SIZED:
+                    return
+                if buffer.missing >= SIZED:
                     self._ac_read_size = min(buffer.missing, LARGEST)
+                if self._ac_guard is not None:
+                    self._ac_guard.left_unfinished(self, has_ended)
                 return
+            has_ended = True
             self.last_terminator = ends[-1]
             self._ac_ends = ends if type(terminator) is tuple else None
             self._ac_hand_over(messages)
@@ -414,6 +429,9 @@ class MessageChannel(async_chat):
 
     def _ac_drop(self) -> None:
         self._ac_buffer = self._ac_messages = self._ac_ends = self._ac_progress = None
+
+    def _ac_owes_message(self) -> bool:
+        return self._ac_buffer is not None and async_chat._ac_owes_message(self)
 
     # -- pausing -------------------------------------------------------------------------------------
 

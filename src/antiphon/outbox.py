@@ -7,6 +7,7 @@ ordinary deque to the programs that have always handled `producer_fifo` themselv
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any, Final, TypeAlias
 
 from antiphon.producers import Producer
@@ -21,6 +22,7 @@ __all__ = [
     "Outbox",
     "ProducerFailed",
     "fifo",
+    "weight",
 ]
 
 Piece: TypeAlias = bytes | memoryview
@@ -50,6 +52,11 @@ FLUSHING: Final = 3
 _log: Final = logging.getLogger("antiphon.channels")
 
 
+#: For our own changes, which `Outbox.weigh` knows of.
+_popleft: Final = deque.popleft
+_appendleft: Final = deque.appendleft
+
+
 class CloseMark:
     """The type of the mark at which the channel is to be closed."""
 
@@ -61,6 +68,20 @@ class ProducerFailed(Exception):  # noqa: N818 (never seen outside of the sendin
     """A producer raised, or gave something that can't be sent; the cause says what."""
 
 
+def _recounting(name: str) -> Any:
+    """The method of that name for an `Outbox`, which changes more than its end: all is weighed again."""
+    change: Callable[..., Any] = getattr(deque, name)
+
+    @wraps(change)
+    def changing(queue: "Outbox", *arguments: Any) -> Any:
+        result = change(queue, *arguments)
+        queue.weighed = queue.total = 0
+        queue._tell()
+        return result
+
+    return changing
+
+
 class Outbox(deque[Any]):
     """The queue of a channel.
 
@@ -68,15 +89,46 @@ class Outbox(deque[Any]):
         changed: called after the queue was changed through its own methods, by code that doesn't go through
             the channel; None when nobody is interested any more.
         encoding: of `str` items and chunks; None when these are errors.
+        weighed: items, from the front on, that `weigh` has looked at.
+        total: what these weigh.
     """
 
-    __slots__ = ("changed", "encoding")  # One of these outlives the first push of every channel.
+    # One of these outlives the first push of every channel.
+    __slots__ = ("changed", "encoding", "total", "weighed")
     changed: Callable[[], None] | None
     encoding: str | None
+    weighed: int
+    total: int
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
         self.changed = self.encoding = None
+        self.weighed = self.total = 0
+
+    def weigh(self) -> int:
+        """What all items weigh. Only those that came since the last call are looked at."""
+        new = len(self) - self.weighed
+        if 2 * new > len(self):
+            self.total += sum(map(weight, list(self)[self.weighed : self.weighed + new]))
+        else:  # By their places from the front: another thread may be appending.
+            self.total += sum(weight(self[self.weighed + place]) for place in range(new))
+        self.weighed += new
+        return self.total
+
+    def _take(self) -> Any:
+        """Take the item at the front."""
+        item = _popleft(self)
+        if self.weighed:
+            self.weighed -= 1
+            self.total -= weight(item)
+        return item
+
+    def _return(self, item: Any) -> None:
+        """Put an item to the front."""
+        _appendleft(self, item)
+        if self.weighed:
+            self.weighed += 1
+            self.total += weight(item)
 
     def next_piece(self, size: int, limit: int | None) -> Piece | CloseMark | None:
         """Take the next bytes to send off the queue.
@@ -94,12 +146,12 @@ class Outbox(deque[Any]):
         while self:
             first = self[0]
             if first is None:
-                self.popleft()
+                self._take()
                 return CLOSE
             if type(first) is bytes:
                 piece: Piece = self._join_pushed()
             elif isinstance(first, (memoryview, bytes, bytearray, str)):
-                self.popleft()
+                self._take()
                 if isinstance(first, memoryview) and first.nbytes == len(first):
                     piece = first
                 else:
@@ -119,8 +171,9 @@ class Outbox(deque[Any]):
             None, with the queue as it was, if it holds anything else or more than one system call should be
             offered.
         """
-        take = self.popleft
-        pieces = [take() for _ in range(len(self))]
+        if self.weighed:
+            self.weighed = self.total = 0
+        pieces = [_popleft(self) for _ in range(len(self))]
         if set(map(type, pieces)) == {bytes}:
             size = sum(map(len, pieces))
             if size < _GATHERED or len(pieces) * _LARGE > size:
@@ -140,13 +193,14 @@ class Outbox(deque[Any]):
             count += 1
         if count < 2 or size < _GATHERED:
             return []
-        return [self.popleft() for _ in range(count)]
+        return [self._take() for _ in range(count)]
 
     def put_back_several(self, pieces: list[Piece], sent: int) -> None:
         """As `put_back`, for several pieces of which `sent` bytes were sent."""
         for place, piece in enumerate(pieces):
             if sent < len(piece):
-                super().extendleft(reversed(pieces[place + 1 :]))
+                for following in reversed(pieces[place + 1 :]):
+                    self._return(following)
                 self.put_back(piece, sent)
                 return
             sent -= len(piece)
@@ -154,19 +208,19 @@ class Outbox(deque[Any]):
     def put_back(self, piece: Piece, sent: int) -> None:
         """Return what was not sent of a piece to the front of the queue, without a copy."""
         if sent < len(piece):
-            super().appendleft(memoryview(piece)[sent:])
+            self._return(memoryview(piece)[sent:])
 
     def discard(self) -> None:
         """Empty the queue and release what its producers hold."""
         while self:
-            _close(self.popleft())
+            _close(self._take())
 
     def _join_pushed(self) -> bytes:
         """Take the pushed bytes at the front, joined up to about LARGEST_PIECE.
 
         Items are taken one at a time: another thread may be appending.
         """
-        take = self.popleft
+        take = self._take if self.weighed else super().popleft
         piece: bytes = take()
         if not self or type(self[0]) is not bytes or len(piece) >= _NOT_JOINED:
             return piece
@@ -188,12 +242,12 @@ class Outbox(deque[Any]):
             except ProducerFailed as failure:
                 if not chunks:
                     raise
-                super().appendleft(_Failed(failure.__cause__))  # What it gave before leaves first.
+                self._return(_Failed(failure.__cause__))  # What it gave before leaves first.
                 break
             if not self:  # It has closed the channel.
                 return b""
             if self[0] is not producer:  # It has put something before itself.
-                super().appendleft(chunk)
+                self._return(chunk)
                 break
             if not chunk:
                 self.finish(producer)
@@ -201,7 +255,7 @@ class Outbox(deque[Any]):
             if len(chunk) >= _NOT_JOINED:
                 if not chunks:
                     return chunk
-                super().appendleft(chunk)
+                self._return(chunk)
                 break
             chunks.append(chunk)
             have += len(chunk)
@@ -218,7 +272,7 @@ class Outbox(deque[Any]):
     def finish(self, producer: Any) -> None:
         """Take a producer off the front, if it is there, and release what it holds."""
         if self and self[0] is producer:
-            self.popleft()
+            self._take()
         _close(producer)
 
     def _as_bytes(self, chunk: Any) -> bytes:
@@ -234,7 +288,7 @@ class Outbox(deque[Any]):
         if len(piece) <= limit:
             return piece
         view = memoryview(piece)
-        super().appendleft(view[limit:])
+        self._return(view[limit:])
         return view[:limit]
 
     # -- changes from outside of the channel ---------------------------------------------------------
@@ -244,42 +298,43 @@ class Outbox(deque[Any]):
         super().append(item)
         self._tell()
 
-    def appendleft(self, item: Any) -> None:
-        """As deque.appendleft."""
-        super().appendleft(item)
-        self._tell()
-
     def extend(self, items: Any) -> None:
         """As deque.extend."""
         super().extend(items)
-        self._tell()
-
-    def extendleft(self, items: Any) -> None:
-        """As deque.extendleft."""
-        super().extendleft(items)
-        self._tell()
-
-    def insert(self, index: int, item: Any) -> None:
-        """As deque.insert."""
-        super().insert(index, item)
-        self._tell()
-
-    def clear(self) -> None:
-        """As deque.clear."""
-        super().clear()
-        self._tell()
-
-    def __setitem__(self, index: Any, item: Any) -> None:
-        super().__setitem__(index, item)
         self._tell()
 
     def __iadd__(self, items: Any) -> "Outbox":  # type: ignore[misc] # deque's own signature
         self.extend(items)
         return self
 
+    appendleft = _recounting("appendleft")
+    extendleft = _recounting("extendleft")
+    insert = _recounting("insert")
+    popleft = _recounting("popleft")
+    pop = _recounting("pop")
+    remove = _recounting("remove")
+    rotate = _recounting("rotate")
+    reverse = _recounting("reverse")
+    clear = _recounting("clear")
+    __setitem__ = _recounting("__setitem__")
+    __delitem__ = _recounting("__delitem__")
+
     def _tell(self) -> None:
         if self.changed is not None:
             self.changed()
+
+
+def weight(item: Any) -> int:
+    """The bytes that an item of a queue has in memory. None of a producer: it is asked for few at a time.
+
+    >>> weight(b"ping"), weight(None)
+    (4, 0)
+    """
+    if type(item) is bytes:
+        return len(item)
+    if isinstance(item, memoryview):
+        return item.nbytes
+    return len(item) if isinstance(item, (bytes, bytearray, str)) else 0
 
 
 class _Failed:

@@ -84,6 +84,7 @@ class Outgoing(dispatcher):
             if isinstance(present, Outbox):
                 return present
             made = _make_outbox(Outbox)  # What __init__ sets is set here.
+            made.weighed = made.total = 0
             made.changed = self._ac_queue_changed
             made.encoding = self.encoding if self.use_encoding else None
             if present is not None:
@@ -201,6 +202,8 @@ class Outgoing(dispatcher):
         """
         self.producer_fifo.append(None)
         self._ac_stop_delivering()
+        if self._ac_foreign_fifo is not None and self._ac_guard is not None:  # Such a queue doesn't tell.
+            self._ac_do(self._ac_look_at_limits)
 
     # -- sending -------------------------------------------------------------------------------------
 
@@ -275,15 +278,19 @@ class Outgoing(dispatcher):
     def _ac_send_pieces(self, outbox: Outbox) -> None:
         """Send piece by piece."""
         size = self.ac_out_buffer_size
-        limit = None if size is ADAPTIVE else int(size)
+        limit = most = None if size is ADAPTIVE else int(size)
         budget = _BYTES_PER_EVENT
-        direct = limit is None and self._ac_may_send_directly()
+        guard = self._ac_guard
+        has_rate = guard is not None and guard.bucket_out is not None
+        direct = limit is None and not has_rate and self._ac_may_send_directly()
         for _ in range(_SENDS_PER_EVENT):
             if direct and (sent := self._ac_send_directly(outbox, budget)) is not None:
                 budget -= sent
                 if not sent or budget <= 0:
                     return
                 continue
+            if guard is not None and has_rate and not (limit := guard.sendable(self, most)):
+                return
             try:
                 piece = outbox.next_piece(size, limit)
             except ProducerFailed as failure:
@@ -309,6 +316,7 @@ class Outgoing(dispatcher):
         finally:
             if sent != len(piece):
                 self._ac_put_back(piece, sent, sock)
+        self._ac_note_progress(sent)
         return sent == len(piece)
 
     def _ac_may_send_directly(self) -> bool:
@@ -327,6 +335,7 @@ class Outgoing(dispatcher):
                 sent = send_file(self._ac_socket, first, budget)
                 if _observed and sent:
                     note_sent(self, sent)
+                self._ac_note_progress(sent)
                 return sent or None
             pieces = outbox.take_large()
             return self._ac_send_several(outbox, pieces) if pieces else None
@@ -350,7 +359,13 @@ class Outgoing(dispatcher):
             outbox.put_back_several(pieces, sent)
         if _observed:
             note_sent(self, sent)
+        self._ac_note_progress(sent)
         return sent if sent == sum(map(len, pieces)) else 0
+
+    def _ac_note_progress(self, sent: int | None) -> None:
+        """Have the limits know that the peer takes what it is sent."""
+        if self._ac_guard is not None and sent:
+            self._ac_guard.has_sent(self, sent)
 
     def _ac_put_back(self, piece: Any, sent: int, sock: Any) -> None:
         """Keep what was not sent of a piece, unless the connection that it was for is gone."""

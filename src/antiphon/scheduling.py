@@ -50,6 +50,12 @@ class Scheduling:
             self._ac_timers = set()
         return self._ac_timers
 
+    def _ac_cancel_timers(self) -> None:
+        if self._ac_timers is not None:
+            timers, self._ac_timers = self._ac_timers, None
+            for timer in tuple(timers):
+                timer.cancel()
+
     def _ac_call(self, callback: Callable[..., Any], *arguments: Any) -> None:
         callback(*arguments)
 
