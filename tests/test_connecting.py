@@ -463,3 +463,51 @@ def test_nothing_is_left_of_a_search_without_the_cyclic_collector(network: FakeN
     before = len(gc.get_objects())
     del client
     assert len(gc.get_objects()) <= before
+
+
+# -- connect_timeout -----------------------------------------------------------------------------------------
+
+
+class Impatient(Client):
+    """Gives up after five seconds."""
+
+    connect_timeout = 5
+    stays = False
+
+    def handle_timeout(self, which: str) -> None:
+        self.events.append((which, self._ac_schedule(int).now()))
+        if not self.stays:
+            super().handle_timeout(which)
+
+
+@pytest.mark.parametrize("has_socket", [False, True])
+@pytest.mark.parametrize("is_found", [False, True])
+def test_a_name_that_leads_nowhere_ends_once_when_the_time_is_over(
+    network: FakeNetwork, names: Names, has_socket: bool, is_found: bool
+) -> None:
+    names.answer = list(ALL) if is_found else None
+    network.prepare(*[Silent() for _ in ALL])
+    client = Impatient()
+    if has_socket:
+        client.create_socket()
+    client.connect(("example.org", 80))
+    network.run(4.9)
+    assert client.events == []
+    network.run(20)
+    assert client.events == [("connect", 5.0), "close"]
+    assert all(sock.closed for sock in network.sockets)
+    assert not network.map
+    assert not network.loop.busy
+
+
+def test_who_goes_on_trying_a_name_has_the_same_time_again(network: FakeNetwork, names: Names) -> None:
+    silent = [Silent() for _ in ALL]
+    network.prepare(*silent)
+    client = Impatient()
+    client.stays = True
+    client.connect(("example.org", 80))
+    network.run(12)
+    assert client.events == [("connect", 5.0), ("connect", 10.0)]
+    silent[2].answers = True
+    network.run(20)
+    assert client.events[2:] == [("connect", SECOND)]

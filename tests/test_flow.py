@@ -264,8 +264,8 @@ def test_above_the_cap_the_channel_is_closed_once_and_the_push_returns(
     assert channel.outgoing == 0
     assert names(channel) == ["close"]
     [record] = caplog.records
-    assert record.getMessage() == (
-        "('127.0.0.1', 1): max_outgoing: wanted 100 bytes at most that wait to be sent, found 101; closing it"
+    assert record.getMessage().endswith(
+        "max_outgoing: wanted 100 bytes at most that wait to be sent, found 101; closing it"
     )
     assert record.name == "antiphon.limits"
 

@@ -1,5 +1,6 @@
 """The attributes: where they may be assigned, what they take, and what is called and logged by default."""
 
+import re
 import sys
 from typing import Any
 
@@ -198,25 +199,66 @@ def test_what_a_program_calls_by_the_name_of_a_limit_is_the_program_s(stage: Sta
     assert guard.limits.send_timeout == 5
 
 
+class Logged(Chat):
+    """A class of its own, since lines of one kind are limited."""
+
+
 def test_the_end_is_logged_with_the_address_and_the_seconds(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "antiphon.limits")
-    stage.channel(Chat, idle_timeout=10)
+    stage.channel(Logged, idle_timeout=10)
     stage.until(10)
     [record] = caplog.records
     assert (record.name, record.levelname, record.exc_info) == ("antiphon.limits", "INFO", None)
-    assert record.getMessage() == "('127.0.0.1', 1): idle_timeout: 10 seconds are over; closing it"
+    assert re.fullmatch(
+        r"<tests\.test_limits\.Logged connected 127\.0\.0\.1:1 at 0x[0-9a-f]+>: "
+        r"idle_timeout: 10 seconds are over; closing it",
+        record.getMessage(),
+    )
+
+
+def test_lines_that_peers_can_cause_are_limited(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    class Many(Chat):
+        idle_timeout = 10
+
+    caplog.set_level("INFO", "antiphon.limits")
+    channels = [stage.channel(Many) for _ in range(50)]
+    stage.until(10)
+    assert all(channel.closing for channel in channels)
+    assert len(caplog.records) == 10
 
 
 def test_a_log_of_ones_own_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "antiphon.limits")
-    lines: list[Any] = []
-    channel = stage.channel(Chat, idle_timeout=10)
-    channel.log_info = lambda *what: lines.append(what)
+    lines: list[str] = []
+    channel = stage.channel(Logged, idle_timeout=10)
+    channel.log_info = lines.append
     stage.until(10)
-    assert lines == [("('127.0.0.1', 1): idle_timeout: 10 seconds are over; closing it",)]
+    [line] = lines
+    assert line.endswith(">: idle_timeout: 10 seconds are over; closing it")
     assert not caplog.records
+
+
+def test_the_ends_are_counted_by_their_reasons(stage: Stage) -> None:
+    for limits in ({"idle_timeout": 1}, {"idle_timeout": 2}, {"max_outgoing": 5}):
+        stage.channel(Chat, takes=[0] * 9, **limits).push(b"hello!")
+    stage.until(10)
+    closed = stage.loop.stats().closed
+    assert (closed["timeout"], closed["overflow"], closed["own"]) == (2, 1, 0)
+
+
+def test_who_connects_again_when_it_is_told_of_the_end_stays(stage: Stage) -> None:
+    channel = stage.channel(Chat, idle_timeout=10)
+
+    def again() -> None:
+        channel.close()
+        channel.set_socket(ScriptedSocket())
+        channel.connected = True
+
+    channel.handle_close = again
+    stage.until(10)
+    assert not channel.closing
 
 
 def test_a_close_that_is_overridden_to_wait_does_not_outlive_its_time(stage: Stage) -> None:

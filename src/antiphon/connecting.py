@@ -14,6 +14,7 @@ from typing import Any, Final
 from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import ConnectFailed
 from antiphon.failures import ESCAPING, contain
+from antiphon.guard import tell_of_timeout
 from antiphon.loop import Loop
 from antiphon.maps import loop_of
 from antiphon.resolving import Address, interleaved, is_name, resolve
@@ -71,6 +72,8 @@ class Search:
 
     #: For the next address; before that, for the name.
     _timer: Timer
+    #: For `connect_timeout`.
+    _limit: Timer | None = None
 
     def __init__(self, channel: Any, address: Any, local_address: Any) -> None:
         self._channel, self._address, self._local = channel, address, local_address
@@ -85,11 +88,12 @@ class Search:
         """Have the name looked up."""
         channel = self._channel
         channel.addr = self._address
+        channel._ac_paused = True  # Its own socket tells nothing as long as it is unused.
         channel.connected = False
         channel.connecting = True
-        channel._ac_paused = True  # Its own socket tells nothing as long as it is unused.
         channel._ac_state_changed()
         self._timer = self._loop.call_later(RESOLVED_WITHIN, self._unresolved)
+        self._limit_time()
         channel._ac_timer_group().add(self)  # Whatever is in it is cancelled when the channel is closed.
         family = socket.AF_UNSPEC if self._first is None else self._first.family
         if self._local is not None and self._first is None:
@@ -98,9 +102,23 @@ class Search:
         tell = self._loop.call_soon_threadsafe
         resolve(host, port, family, socket.SOCK_STREAM, lambda found: tell(self._resolved, found))
 
+    def _limit_time(self) -> None:
+        """Look after `connect_timeout`: the channel is in no map while none of the sockets is its own."""
+        allowed = self._channel.connect_timeout
+        if allowed is not None and not self._ended:
+            self._limit = self._loop.call_later(allowed, self._run_out)
+
+    def _run_out(self) -> None:
+        try:
+            tell_of_timeout(self._channel, "connect")
+        finally:
+            self._limit_time()
+
     def cancel(self) -> None:
         """Give everything up: the channel is closed, or connected."""
         self._ended = True
+        if self._limit is not None:
+            self._limit.cancel()
         self._channel._ac_timer_group().discard(self)
         self._timer.cancel()
         for attempt in self._attempts:

@@ -203,6 +203,8 @@ class DatagramChannel(dispatcher):
             raise
         if _observed:
             note_sent(self, sent)
+        if self._ac_guard is not None:
+            self._ac_guard.sent = self._ac_guard.loop.moment
         return True
 
     def handle_error(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from antiphon.bucket import Bucket
+from antiphon.endings import OVERFLOW, OWN, because
 from antiphon.failures import ESCAPING, contain
 from antiphon.outbox import weight
 from antiphon.pollers.base import READ, URGENT, WRITE
@@ -126,16 +127,16 @@ class Flow:
         """Look whether the queue has crossed a mark."""
         size, limits = waiting(channel), self.limits
         if limits.max_outgoing is not None and size > limits.max_outgoing:
-            call(channel, channel._ac_overflowed, size)
+            call(channel, OVERFLOW, channel._ac_overflowed, size)
         elif self._full and (limits.high_water is None or size <= limits.low):
             self._full = False
             self._release(channel, FULL, self.loop.now())
-            call(channel, channel.handle_output_drained)
+            call(channel, OWN, channel.handle_output_drained)
         elif not self._full and limits.high_water is not None and size > limits.high_water:
             self._full = True
             if limits.backpressure:
                 self._hold(channel, FULL)
-            call(channel, channel.handle_output_full)
+            call(channel, OVERFLOW, channel.handle_output_full)
 
     # -- what the channel may wait for ---------------------------------------------------------------
 
@@ -182,10 +183,17 @@ def waiting(channel: Any) -> int:
     return size + sum(map(weight, tuple(foreign))) if foreign else size
 
 
-def call(channel: Any, handler: Callable[..., Any], *arguments: Any) -> None:
-    """Call a handler from wherever we are: what it raises is a matter of its channel."""
+def call(channel: Any, reason: str, handler: Callable[..., Any], *arguments: Any) -> None:
+    """Call a handler from wherever we are: what it raises is a matter of its channel.
+
+    Args:
+        channel: the channel.
+        reason: why it ends, if it does.
+        handler: one of its handlers.
+        arguments: for that.
+    """
     try:
-        handler(*arguments)
+        because(reason, channel, handler, *arguments)
     except ESCAPING:
         raise
     except Exception:

@@ -10,11 +10,12 @@ from math import inf
 from typing import Any
 from weakref import ref
 
+from antiphon.endings import TIMEOUT
 from antiphon.flow import FAST_OUT, NO_READING, Flow, Limits, call
 from antiphon.pollers.base import READ
 from antiphon.timers import Timer
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "tell_of_timeout"]
 
 
 class Guard(Flow):
@@ -90,8 +91,10 @@ class Guard(Flow):
         now = self.loop.now()
         if channel.connecting and not channel.connected:
             if self._connecting is None:
-                self._connecting = now
-                self._look_in(channel, self.limits.connect_timeout, now)
+                # While a name is looked up and its addresses are tried, `connecting` looks after the time.
+                self._connecting = inf if channel._ac_paused else now
+                if not channel._ac_paused:
+                    self._look_in(channel, self.limits.connect_timeout, now)
         else:
             if self._connecting is not None:
                 self._connecting = None
@@ -221,7 +224,7 @@ class Guard(Flow):
             try:
                 # What the program itself does not read is no delay of the peer's.
                 if which != "message" or self.loop.waits_for(channel._fileno) & READ:
-                    call(channel, channel.handle_timeout, which)
+                    tell_of_timeout(channel, which)
             finally:
                 self._start_again(which)
 
@@ -248,6 +251,11 @@ class Guard(Flow):
         if self._stalled is not None:
             self._stalled = now
             self._look_in(channel, self.limits.send_timeout, now)
+
+
+def tell_of_timeout(channel: Any, which: str) -> None:
+    """Call `handle_timeout`, from wherever we are."""
+    call(channel, TIMEOUT, channel.handle_timeout, which)
 
 
 def _waits(channel: Any) -> bool:

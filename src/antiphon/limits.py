@@ -9,14 +9,16 @@ from inspect import getattr_static
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from antiphon.endings import OVERFLOW, TIMEOUT
 from antiphon.flow import NO_LIMITS, Limits, waiting
 from antiphon.guard import Guard
+from antiphon.logs import LimitedLog, name_of
 from antiphon.reporting import Reporting
 from antiphon.timers import seconds
 
 __all__ = ["Limited"]
 
-_log: Final = logging.getLogger("antiphon.limits")
+_limited: Final = LimitedLog(logging.getLogger("antiphon.limits"), burst=10)
 
 
 class _Limit:
@@ -142,7 +144,7 @@ class Limited(Reporting):
     rate_out: float | None = _rate()
 
     closing: bool
-    addr: Any
+    _ac_socket: Any
     _ac_guard: Guard | None
     _ac_loop: Any
     #: Whether one was assigned to the channel itself.
@@ -174,8 +176,7 @@ class Limited(Reporting):
             which: "idle", "message", "connect", "send" or "close", the attribute's name without "_timeout".
         """
         allowed = getattr(self, f"{which}_timeout")
-        self._ac_tell_limit(f"{which}_timeout: {allowed} seconds are over; closing it")
-        self._ac_end()
+        self._ac_end(TIMEOUT, f"{which}_timeout", f"{allowed} seconds are over")
 
     def handle_output_full(self) -> None:
         """Called once when more than `high_water` bytes wait to be sent. Meant to be overridden."""
@@ -184,22 +185,19 @@ class Limited(Reporting):
         """Called once when, after that, no more than `low_water` bytes are left. Meant to be overridden."""
 
     def _ac_overflowed(self, size: int) -> None:
-        self._ac_tell_limit(
-            f"max_outgoing: wanted {self.max_outgoing} bytes at most that wait to be sent, found {size}; "
-            "closing it"
-        )
-        self._ac_end()
+        found = f"wanted {self.max_outgoing} bytes at most that wait to be sent, found {size}"
+        self._ac_end(OVERFLOW, "max_outgoing", found)
 
-    def _ac_tell_limit(self, message: str) -> None:
+    def _ac_end(self, reason: str, limit: str, found: str) -> None:
+        """Have the program know that it is the end of this connection, and see to it that it is."""
         if self._ac_has_own_log_info():
-            self.log_info(f"{self.addr!r}: {message}")
+            self.log_info(f"{name_of(self)}: {limit}: {found}; closing it")
         else:
-            _log.info("%r: %s", self.addr, message)
-
-    def _ac_end(self) -> None:
-        """Have the program know that it is the end, and see to it that it is."""
-        self._ac_hang_up()
-        if not self.closing:
+            kind = type(self), limit
+            _limited.log(logging.INFO, kind, "%s: %s: %s; closing it", name_of(self), limit, found)
+        sock = self._ac_socket
+        self._ac_hang_up(reason)
+        if self._ac_socket is sock and not self.closing:
             self.close()
 
     # -- the guard -----------------------------------------------------------------------------------

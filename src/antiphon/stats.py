@@ -97,6 +97,7 @@ class Observable:
     now: Callable[[], float]
     turns: int
     _timers: Any
+    _guarding: set[Any]
 
     def collect_stats(self, on: bool = True) -> None:
         """Count traffic from now on, from nothing: bytes, messages, and the seconds that turns take.
@@ -114,7 +115,13 @@ class Observable:
 
     def stats(self) -> Stats:
         """What has been going on. Looks at each channel of the map once; safe in any thread."""
-        return taken(self.map, self.counts, timers=self._timers.active, turns=self.turns, now=self.now())
+        return taken(
+            self.map,
+            self.counts,
+            timers=self._timers.active - len(self._guarding),
+            turns=self.turns,
+            now=self.now(),
+        )
 
 
 def taken(channels: Mapping[Any, Any], counts: Counts, *, timers: int, turns: int, now: float) -> Stats:
