@@ -396,6 +396,23 @@ def test_a_peer_that_takes_nothing_is_found_out_behind_a_rate(stage: Stage) -> N
     assert channel.events[0] == (11.0, "send")
 
 
+def test_two_reasons_not_to_read_do_not_end_each_other(stage: Stage) -> None:
+    channel = stage.channel(Messages, takes=[0, 0], high_water=100, backpressure=True, rate_in=10)
+    channel.push(bytes(101))
+    stage.arrives(channel, bytes(10))
+    stage.turn()
+    stage.turn()
+    assert stage.waits_for(channel) == WRITE
+    stage.takes(channel)
+    stage.turn()
+    assert channel.outgoing == 0
+    stage.turn()
+    assert stage.waits_for(channel) == 0
+    stage.until(0.2)
+    stage.turn()
+    assert stage.waits_for(channel) == READ
+
+
 def test_a_send_of_ones_own_keeps_the_rate(stage: Stage) -> None:
     class Own(Chat):
         def send(self, data: Any) -> int:

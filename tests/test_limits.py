@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import loop_support
 from antiphon import MessageChannel, asyncore
 from antiphon.asynchat import async_chat
+from antiphon.datagrams import DatagramChannel
 from antiphon.flow import NO_LIMITS
 from antiphon.limits import Limited
 from chat_support import ScriptedSocket
@@ -297,3 +299,46 @@ def test_what_is_no_channel_has_no_limits(wires: Wires) -> None:
 
 def test_a_limited_channel_of_a_base_alone_owes_nothing() -> None:
     assert not Limited._ac_owes_message(asyncore.dispatcher())
+
+
+def test_no_limit_may_be_assigned_where_there_is_none(stage: Stage) -> None:
+    channel = stage.channel(Chat, idle_timeout=None)
+    assert channel._ac_guard is None
+
+
+def test_what_another_thread_assigns_to_a_channel_that_closes_meanwhile_is_nothing(stage: Stage) -> None:
+    channel = stage.channel(Chat, takes=[0], high_water=10)
+
+    def assign() -> None:
+        channel.idle_timeout = 5
+        channel.producer_fifo.append(bytes(100))
+
+    with stage.loop._lock:  # As if this thread were in a turn.
+        other = threading.Thread(target=assign)
+        other.start()
+        other.join()
+        channel.close()
+    stage.until(10)
+    assert channel.events == []
+    assert channel._ac_guard is None
+    assert len(stage.loop._timers) == 0
+
+
+def test_a_channel_of_datagrams_is_limited_too(wires: Wires) -> None:
+    channels, clock, _ = loop_support.silent_map(wires)
+
+    class Datagrams(DatagramChannel):
+        idle_timeout = 10
+
+        def datagram_received(self, data: bytes, address: Any) -> None:
+            """Forget it."""
+
+    channel = wires.keep(Datagrams(map=channels))
+    channel.create_socket()
+    channel.bind(("127.0.0.1", 0))
+    asyncore.loop(0, map=channels, count=1)
+    clock.advance(5)
+    channel.send_datagram(b"x", channel.socket.getsockname())
+    while channels:
+        asyncore.loop(1, map=channels, count=1)
+    assert clock() == 15

@@ -224,6 +224,8 @@ class Bounded(Keeping):
             held = prefix_at_end(data[max(position, len(data) - len(delimiter)) :], delimiter)
         if rest - held <= room:
             self._ac_data, self._ac_held, self._ac_delimiter = None, held, delimiter
+            if self._ac_guard is not None:
+                self._ac_note_unfinished(rest)
             self._ac_collect(data[position : len(data) - held])
         elif room:
             self._ac_position = position + room
@@ -289,12 +291,16 @@ class Bounded(Keeping):
             if found < 0:
                 self._ac_held = prefix_at_end(data[max(position, len(data) - len(end)) :], end)
                 self._ac_data, self._ac_delimiter = None, end
+                if self._ac_guard is not None:
+                    self._ac_note_unfinished(len(data) - position)
                 return
             stop = found + len(end)
         else:
             stop = position + (end or 0)
             if stop > len(data):
                 self._ac_data, self._ac_dropping = None, stop - len(data)
+                if self._ac_guard is not None:
+                    self._ac_note_unfinished(len(data) - position)
                 return
         self._ac_dropped(stop)
 

@@ -174,8 +174,7 @@ class Calls:
             self._unpin()
         elif not self.busy:
             _pinned.discard(self)
-            if self.busy:  # Another thread was faster.
-                _pinned.add(self)
+            self._pin()  # Another thread may have been faster.
 
     def _run_calls(self) -> None:
         calls = self._calls

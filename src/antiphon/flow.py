@@ -96,16 +96,16 @@ class Flow:
         return size if most is None else min(size, most)
 
     def _take_in(self, channel: Any, size: int) -> None:
-        if self.bucket_in is not None:
-            self.bucket_in.take(size)
-            if self.bucket_in.is_empty:
-                self._hold(channel, FAST_IN)
+        assert self.bucket_in is not None
+        self.bucket_in.take(size)
+        if self.bucket_in.is_empty:
+            self._hold(channel, FAST_IN)
 
     def _take_out(self, channel: Any, size: int) -> None:
-        if self.bucket_out is not None:
-            self.bucket_out.take(size)
-            if self.bucket_out.is_empty:
-                self._hold(channel, FAST_OUT)
+        assert self.bucket_out is not None
+        self.bucket_out.take(size)
+        if self.bucket_out.is_empty:
+            self._hold(channel, FAST_OUT)
 
     def _goes_on_at(self, reason: int) -> float:
         bucket = self.bucket_in if reason == FAST_IN else self.bucket_out

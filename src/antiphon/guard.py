@@ -189,8 +189,7 @@ class Guard(Flow):
         """A time that is not before the moment, and not after the turn that it is in."""
         if not moment:
             moment.append(now)
-            if self.loop.moment is moment:
-                self.loop.moment = []
+            self.loop.moment = []
         return moment[0]
 
     def _set_timer(self, channel: Any) -> None:

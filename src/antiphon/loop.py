@@ -345,12 +345,12 @@ class Loop(Calls, Observable):
             return 0.0
         if self._makes_do:
             timeout = _DEAF_FOR if timeout is None else min(timeout, _DEAF_FOR)
-        if not self._timers.active:
-            return timeout
-        now = self.now()
-        self.moment.append(now)
-        self.moment = []
-        due_in = self._timers.seconds_until_next(now)
+        due_in = None
+        if self._timers.active:
+            now = self.now()
+            self.moment.append(now)
+            self.moment = []
+            due_in = self._timers.seconds_until_next(now)
         if due_in is None:
             return timeout
         return due_in if timeout is None else min(timeout, due_in)

@@ -70,15 +70,17 @@ class MessageChannel(async_chat):
         max_message_size: bytes of a message at most, without its terminator; None for any number. A longer
             one goes to `handle_overflow`, and `overflow_policy` says what becomes of it. Where the
             terminator is None it means nothing: nothing is kept.
+        idle_timeout, message_timeout, connect_timeout, send_timeout, close_timeout, high_water, max_outgoing,
+            backpressure: as `dispatcher` has them, with values that are safe for a server of commands.
     """
 
     terminator: Any = _FirstTerminator(_CRLF)
     max_message_size: int | None = 1_048_576
-    idle_timeout: float | None = 1800.0
-    message_timeout: float | None = 120.0
-    connect_timeout: float | None = 60.0
-    send_timeout: float | None = 120.0
-    close_timeout: float | None = 600.0
+    idle_timeout: float | None = 1800
+    message_timeout: float | None = 120
+    connect_timeout: float | None = 60
+    send_timeout: float | None = 120
+    close_timeout: float | None = 600
     high_water: int | None = 262_144
     max_outgoing: int | None = 67_108_864
     backpressure: bool = True
