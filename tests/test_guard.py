@@ -11,6 +11,7 @@ import pytest
 import loop_support
 from antiphon import asyncore
 from antiphon.asynchat import async_chat
+from antiphon.errors import MessageTooLong
 from antiphon.failures import ExitNow
 from chat_support import ScriptedSocket
 from limit_support import READ, Chat, Messages, Noting, Stage
@@ -18,7 +19,14 @@ from loop_support import Wires, raising, silent_map
 
 wires = loop_support.wires
 
-EACH = pytest.mark.parametrize("made", [Chat, Messages])
+
+class Sized(Chat):
+    """Counts the bytes of its messages as well."""
+
+    max_message_size = 1000
+
+
+EACH = pytest.mark.parametrize("made", [Chat, Sized, Messages])
 
 
 @pytest.fixture
@@ -209,6 +217,38 @@ def test_the_rest_of_a_read_behind_a_length_is_a_new_message(stage: Stage) -> No
     stage.arrives(channel, bytes(10), after=50)
     stage.until(200)
     assert channel.events[0] == (110.0, "message")
+
+
+class Dropping(Sized):
+    """Drops what is too long."""
+
+    overflow_policy = "discard"
+
+    def handle_overflow(self, error: MessageTooLong) -> None:
+        self.note("overflow")
+        self.incoming.clear()
+
+
+@pytest.mark.parametrize("terminator", [b"\n", b"\r\n.\r\n", 5000])
+def test_what_is_dropped_of_a_message_is_unfinished_too(stage: Stage, terminator: Any) -> None:
+    channel = stage.channel(Dropping, message_timeout=60)
+    channel.set_terminator(terminator)
+    stage.arrives(channel, bytes(1500), after=10)
+    for second, byte in enumerate(b"xx\r\n." if isinstance(terminator, int) else b"xx\r\r."):
+        stage.arrives(channel, bytes([byte]), after=20 + 10 * second)
+    stage.until(500)
+    assert channel.events[:2] == [(10.0, "overflow"), (70.0, "message")]
+
+
+def test_what_comes_in_parts_is_unfinished_too(stage: Stage) -> None:
+    channel = stage.channel(Messages, message_timeout=60)
+    channel.max_message_size, channel.overflow_policy = 1000, "pieces"
+    channel.message_part_received = lambda part, last: None
+    stage.arrives(channel, bytes(1500), after=10)
+    for second in range(20, 100, 10):
+        stage.arrives(channel, b"x", after=second)
+    stage.until(500)
+    assert channel.events[0] == (70.0, "message")
 
 
 @EACH

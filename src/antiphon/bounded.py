@@ -311,6 +311,8 @@ class Bounded(Keeping):
             self._ac_dropped(used)
         elif self._ac_held:
             self._ac_data = None
+            if self._ac_guard is not None:
+                self._ac_note_unfinished(self._ac_guard.size)
 
     def _ac_dropped(self, stop: int) -> None:
         """Go on behind a message that was dropped. The terminator may be the length of just that one."""
