@@ -24,6 +24,7 @@ from antiphon.endpoint import strerror
 from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
+from antiphon.half_closing import HalfClosing
 from antiphon.interest import noticed
 from antiphon.listener import peer_of
 from antiphon.loop import Loop
@@ -195,7 +196,7 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
 # -- channels ----------------------------------------------------------------------------------------------
 
 
-class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that programs subclass)
+class dispatcher(Scheduling, HalfClosing, Pausing, Connecting):  # noqa: N801 (the name that programs subclass)
     """A channel: a non-blocking socket whose events call the methods of a subclass.
 
     Args:
@@ -325,7 +326,7 @@ class dispatcher(Scheduling, Pausing, Connecting):  # noqa: N801 (the name that 
                 return b""
             raise
         if not data:
-            self._ac_hang_up()
+            self._ac_end_input()
             return b""
         if _observed:
             note_received(self, len(data))
@@ -368,6 +369,8 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
     """A dispatcher whose `send` keeps what the system doesn't take yet, and sends it when it does."""
 
     _ac_outbox: Outbox | None = None
+    #: Whether nothing is to be sent after what is in the outbox.
+    _ac_is_last = False
 
     @property
     def out_buffer(self) -> bytes:
@@ -392,7 +395,16 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
                 outbox.put_back(piece, sent)  # type: ignore[arg-type] # holds bytes only
             if outbox:
                 break
+        if not outbox and self._ac_is_last:
+            self._ac_end_output()
         self._ac_state_changed()
+
+    def shutdown_write(self) -> None:
+        """As `dispatcher.shutdown_write`, when all of `out_buffer` has left."""
+        self._ac_check_shutdown()
+        self._ac_is_last = True
+        if not self._ac_outbox:
+            self._ac_end_output()
 
     def handle_write(self) -> None:
         """Send more of `out_buffer`."""

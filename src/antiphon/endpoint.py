@@ -75,6 +75,8 @@ class Endpoint(Limited):
     _ac_place: Place | None = None
     _ac_paused = False
     _ac_reading_paused: int
+    _ac_input_ended = False
+    _ac_output_ended = False
     _ac_untracked = False
     _ac_connect_failed = False
 
@@ -120,6 +122,8 @@ class Endpoint(Limited):
         if self.closing and self._ac_reading_paused:
             self._ac_reading_paused, self.reading_paused = 0, False
         self._ac_hung_up = ""
+        if self._ac_input_ended or self._ac_output_ended:
+            self._ac_input_ended = self._ac_output_ended = False
         self._ac_deaf = self._ac_reading_paused > 0
         if self._ac_ending is not None:
             self._ac_ending = None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 __all__ = [
     "BEGINNING",
+    "NETWORK_ERRORS",
     "NOT_NOW",
     "AntiphonError",
     "ConnectFailed",

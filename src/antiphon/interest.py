@@ -147,7 +147,9 @@ def interest_of(channel: Any, traits: Traits) -> int:
     interest = 0
     everything = getattr(channel, "_ac_untracked", True)
     reads = channel.readable() and not getattr(channel, "_ac_hung_up", False)
-    if reads and not getattr(channel, "_ac_reading_paused", 0):
+    if reads and not (
+        getattr(channel, "_ac_reading_paused", 0) or getattr(channel, "_ac_input_ended", False)
+    ):
         interest = READ | URGENT if everything else traits.read
     writes = channel.writable() and not getattr(channel, "accepting", False)
     if writes and (everything or traits.writes or not channel.connected):
@@ -165,7 +167,9 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
     """
     if channel._ac_paused:
         return 0
-    interest = 0 if channel._ac_hung_up or channel._ac_reading_paused else traits.read
+    interest = (
+        0 if channel._ac_hung_up or channel._ac_reading_paused or channel._ac_input_ended else traits.read
+    )
     if (
         traits.writable(channel)
         and not channel._ac_accepting

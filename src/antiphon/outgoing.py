@@ -10,6 +10,7 @@ from antiphon.direct import is_plain, send_file
 from antiphon.endings import ERROR, OWN, because, tell_of_error
 from antiphon.errors import NOT_NOW, is_would_block
 from antiphon.failures import ESCAPING
+from antiphon.half_closing import EndOfOutput
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
 from antiphon.producers import FileProducer
@@ -204,6 +205,11 @@ class Outgoing(dispatcher):
         self._ac_stop_delivering()
         if self._ac_foreign_fifo is not None and self._ac_guard is not None:  # Such a queue doesn't tell.
             self._ac_do(self._ac_look_at_limits)
+
+    def shutdown_write(self) -> None:
+        """As `dispatcher.shutdown_write`, when all that was pushed before has left."""
+        self._ac_check_shutdown()
+        self.push_with_producer(EndOfOutput(self._ac_end_output))
 
     # -- sending -------------------------------------------------------------------------------------
 
