@@ -1,9 +1,10 @@
-"""Connections that end one way at a time: who has sent all may still want an answer (shutdown(2), RFC 9293)."""
+"""Connections that end one way at a time: who has sent all may still want an answer (shutdown(2))."""
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from antiphon.endings import PEER
 from antiphon.errors import NETWORK_ERRORS
 
 __all__ = ["EndOfOutput", "HalfClosing"]
@@ -16,20 +17,23 @@ class HalfClosing:
     _fileno: Any
     _ac_input_ended = False
     _ac_output_ended = False
-    _ac_hang_up: Callable[[], None]
     _ac_state_changed: Callable[[], None]
+
+    if TYPE_CHECKING:
+
+        def _ac_hang_up(self, reason: str = PEER) -> None: ...
 
     def handle_eof(self) -> None:
         """Called once, when the peer has stopped sending. By default that is the end: `handle_close`.
 
-        A peer that has sent all may still read. An override that does not close the channel can answer it, now
-        or later, and close then: `close_when_done()`. Nothing more is read. That such a peer is gone is found
-        by sending to it, or by `idle_timeout`.
+        A peer that has sent all may still read. An override that does not close the channel can answer it,
+        now or later, and close then: `close_when_done()`. Nothing more is read. That such a peer is gone is
+        found by sending to it, or by `idle_timeout`.
         """
         self._ac_hang_up()
 
     def shutdown_write(self) -> None:
-        """Tell the peer that nothing more will be sent, when all that waits has left. Its own data still comes.
+        """Tell the peer that nothing more will be sent, when all that waits has left; it may still send.
 
         After it nothing may be sent. If the peer has stopped sending too, the connection has ended:
         `handle_close`.
