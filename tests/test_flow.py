@@ -217,6 +217,73 @@ def test_who_does_not_read_the_answers_is_not_read_from(stage: Stage, made: Any)
     assert stage.waits_for(channel) & READ
 
 
+@EACH
+def test_what_was_read_and_not_delivered_comes_when_the_output_is_drained(stage: Stage, made: Any) -> None:
+    class Answering(made):  # type: ignore[misc]
+        coalesce_pushes = False
+
+        def message_received(self, message: bytes) -> None:
+            super().message_received(message)
+            self.push(bytes(60))
+
+        def found_terminator(self) -> None:
+            super().found_terminator()
+            self.push(bytes(60))
+
+    channel = stage.channel(Answering, takes=[0] * 3, high_water=100, low_water=50, backpressure=True)
+    stage.arrives(channel, b"1\n2\n3\n4\n")
+    stage.turn()
+    assert channel.messages == [b"1", b"2"]
+    assert channel.reading_paused
+    stage.takes(channel)
+    stage.turn()
+    stage.turn()
+    assert channel.messages == [b"1", b"2", b"3", b"4"]
+    assert not channel.reading_paused
+    assert channel.outgoing == 0
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_a_pause_of_the_program_s_own_is_another_matter(stage: Stage, drained: bool) -> None:
+    channel = stage.channel(Messages, takes=[0], high_water=100, backpressure=True)
+    channel.push(bytes(101))
+    channel.pause_reading()
+    if drained:
+        channel.initiate_send()
+    else:
+        channel.resume_reading()
+    assert channel.reading_paused
+    stage.turn()
+    assert not stage.waits_for(channel) & READ
+    channel.resume_reading()
+    channel.initiate_send()
+    assert not channel.reading_paused
+
+
+def test_who_is_watched_no_longer_is_read_from(stage: Stage) -> None:
+    channel = stage.channel(Messages, takes=NOTHING, high_water=3, backpressure=True)
+    channel.push(bytes(10))
+    assert channel.reading_paused
+    channel.high_water = None
+    assert not channel.reading_paused
+    assert names(channel) == ["full", "drained"]
+    channel.high_water = 3
+    assert channel.reading_paused
+    channel.backpressure, channel.high_water = False, None
+    assert channel._ac_guard is None
+
+
+def test_a_channel_that_leaves_its_map_while_it_is_held_is_read_from_again(stage: Stage) -> None:
+    channel = stage.channel(Messages, takes=NOTHING, high_water=3, backpressure=True, idle_timeout=10)
+    channel.push(bytes(10))
+    stage.loop.call_later(100, int)
+    del stage.channels[channel._fileno]
+    stage.until(20)
+    asyncore.loop(100, map=stage.channels)
+    assert channel._ac_guard is None
+    assert not channel.reading_paused
+
+
 def test_without_backpressure_the_program_decides(stage: Stage) -> None:
     channel = stage.channel(Chat, takes=NOTHING, high_water=100)
     channel.push(bytes(101))
@@ -397,10 +464,10 @@ def test_a_peer_that_takes_nothing_is_found_out_behind_a_rate(stage: Stage) -> N
 
 
 def test_two_reasons_not_to_read_do_not_end_each_other(stage: Stage) -> None:
-    channel = stage.channel(Messages, takes=[0, 0], high_water=100, backpressure=True, rate_in=10)
-    channel.push(bytes(101))
+    channel = stage.channel(Messages, takes=[0], high_water=100, backpressure=True, rate_in=10)
     stage.arrives(channel, bytes(10))
     stage.turn()
+    channel.push(bytes(101))
     stage.turn()
     assert stage.waits_for(channel) == WRITE
     stage.takes(channel)

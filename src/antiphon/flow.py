@@ -145,8 +145,10 @@ class Flow:
         if reason & NO_READING and not self._held & NO_READING:
             self._held_at = now
         self._held |= reason
-        self._permit(channel)
-        if reason != FULL:
+        if reason == FULL:
+            channel._ac_pause_for_output()
+        else:
+            self._permit(channel)
             self._look_at(channel, self._goes_on_at(reason), now)
 
     def _release(self, channel: Any, reason: int, now: float) -> None:
@@ -156,10 +158,13 @@ class Flow:
                 self._sends_again(channel, now)
             elif not self._held & NO_READING:
                 self._reads_again(channel, now)
-            self._permit(channel)
+            if reason == FULL:
+                channel._ac_resume_after_output()
+            else:
+                self._permit(channel)
 
     def _permit(self, channel: Any) -> None:
-        refused = READ | URGENT if self._held & NO_READING else 0
+        refused = READ | URGENT if self._held & FAST_IN else 0
         if self._held & FAST_OUT:
             refused |= WRITE
         self.interest = _EVERYTHING & ~refused

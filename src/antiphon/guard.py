@@ -11,7 +11,7 @@ from typing import Any
 from weakref import ref
 
 from antiphon.endings import TIMEOUT
-from antiphon.flow import FAST_OUT, NO_READING, Flow, Limits, call
+from antiphon.flow import FAST_OUT, FULL, NO_READING, Flow, Limits, call
 from antiphon.pollers.base import READ
 from antiphon.timers import Timer
 
@@ -78,8 +78,10 @@ class Guard(Flow):
         if channel._ac_guard is self:  # It may have too much to send already.
             self._set_timer(channel)
 
-    def end(self) -> None:
+    def end(self, channel: Any) -> None:
         """Watch no longer."""
+        if not channel.closing:
+            self._release(channel, FULL, self.loop.now())
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -101,7 +103,7 @@ class Guard(Flow):
                 self.heard = self.loop.moment
                 self._look_in(channel, self.limits.idle_timeout, now)
             self._look_at_output(channel, now)
-        if self.limits.high_water is not None or self.limits.max_outgoing is not None:
+        if self.limits.high_water is not None or self.limits.max_outgoing is not None or self._full:
             self._weigh(channel)
 
     def _look_at_output(self, channel: Any, now: float) -> None:

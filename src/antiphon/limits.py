@@ -228,7 +228,7 @@ class Limited(Reporting):
         """Have nothing watched any more."""
         guard, self._ac_guard = self._ac_guard, None
         if guard is not None:
-            guard.end()
+            guard.end(self)
 
     def _ac_limits_changed(self) -> None:
         guard, loop, limits = self._ac_guard, self._ac_loop, _limits_of(self)

@@ -64,6 +64,12 @@ class Pausing:
                 self._ac_state_changed()
                 self._ac_take_up()
 
+    def _ac_pause_for_output(self) -> None:
+        self._ac_pause_reading(BY_OUTPUT)
+
+    def _ac_resume_after_output(self) -> None:
+        self._ac_resume_reading(BY_OUTPUT)
+
     def _ac_set_aside(self) -> None:
         """Keep what was received, in the middle of delivering it perhaps, for later."""
 
