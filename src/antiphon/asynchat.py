@@ -82,6 +82,8 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
     def _ac_close(self) -> None:
         if self._ac_cork == DELIVERING:
             self._ac_flush()
+        if self._ac_draining is not None:
+            self._ac_tell_drained()
         self._ac_stop_delivering()
         try:
             asyncore.dispatcher._ac_close(self)

@@ -34,6 +34,7 @@ from antiphon.pausing import Pausing
 from antiphon.pollers.base import READ
 from antiphon.reporting import compact_traceback
 from antiphon.scheduling import Scheduling
+from antiphon.spawning import Spawning
 
 __all__ = [
     "ExitNow",
@@ -196,7 +197,7 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
 # -- channels ----------------------------------------------------------------------------------------------
 
 
-class dispatcher(Scheduling, HalfClosing, Pausing, Connecting):  # noqa: N801 (the name that programs subclass)
+class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noqa: N801 (the name that programs subclass)
     """A channel: a non-blocking socket whose events call the methods of a subclass.
 
     Args:

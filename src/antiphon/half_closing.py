@@ -14,6 +14,7 @@ class HalfClosing:
     """The end of the input, and the end of the output."""
 
     _ac_socket: Any
+    _ac_hung_up: str
     _fileno: Any
     _ac_input_ended = False
     _ac_output_ended = False
@@ -57,7 +58,7 @@ class HalfClosing:
             return
         sock = self._ac_socket
         self.handle_eof()
-        if self._fileno is None or self._ac_socket is not sock:
+        if self._fileno is None or self._ac_socket is not sock or self._ac_hung_up:
             return
         if self._ac_output_ended:
             self._ac_hang_up()

@@ -88,6 +88,8 @@ class Loop(Calls, Observable):
         self._asked: tuple[int, int] | None = None
         #: Who runs the turns in place of `asyncore.loop()`, if anybody does.
         self.host: Host | None = None
+        #: The asyncio loop that runs in the same thread, if one does.
+        self.asyncio_loop: Any = None
         _all_loops.add(self)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
 from antiphon.producers import FileProducer
 from antiphon.sizes import ADAPTIVE
+from antiphon.spawning import Waiter
 
 __all__ = ["Outgoing"]
 
@@ -51,6 +52,7 @@ class Outgoing(dispatcher):
     _ac_outbox: Outbox | bytes | None
     _ac_foreign_fifo: Any
     _ac_writes: bool
+    _ac_draining: set[Waiter] | None = None
     _ac_deaf: bool
 
     # -- the queue -----------------------------------------------------------------------------------
@@ -210,6 +212,29 @@ class Outgoing(dispatcher):
         """As `dispatcher.shutdown_write`, when all that was pushed before has left."""
         self._ac_check_shutdown()
         self.push_with_producer(EndOfOutput(self._ac_end_output))
+
+    async def drained(self) -> None:
+        """Wait, in asyncio code, until all that was pushed has left. At once if nothing waits.
+
+        Raises:
+            ConnectionError: the channel was closed before.
+        """
+        import asyncio  # Takes as long as all the rest of antiphon, and few need it.
+
+        loop = asyncio.get_running_loop()
+        while self._ac_outbox or self._ac_foreign_fifo:
+            waiter = Waiter(loop)
+            self._ac_draining = (self._ac_draining or set()) | {waiter}
+            self._ac_note_output()
+            await waiter.future
+            if waiter.in_vain:
+                raise ConnectionError(f"{self!r} was closed before all was sent")
+
+    def _ac_tell_drained(self) -> None:
+        waiting, self._ac_draining = self._ac_draining, None
+        for waiter in waiting or ():
+            waiter.in_vain = bool(self._ac_outbox or self._ac_foreign_fifo)
+            waiter.cancel()
 
     # -- sending -------------------------------------------------------------------------------------
 
@@ -409,6 +434,8 @@ class Outgoing(dispatcher):
         """Have the loop wait for the moment when more can be sent, if there is more."""
         self._ac_writes = bool(self._ac_outbox)
         self._ac_state_changed()
+        if self._ac_draining is not None and not self._ac_writes:
+            self._ac_tell_drained()
 
     def _ac_discard_output(self) -> None:
         if self._ac_foreign_fifo is not None:

@@ -7,12 +7,14 @@ last one has gone.
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["BY_OUTPUT", "BY_PROGRAM", "Pausing"]
+__all__ = ["BY_COROUTINE", "BY_OUTPUT", "BY_PROGRAM", "Pausing"]
 
 #: `pause_reading()` was called.
 BY_PROGRAM: Final = 1
 #: The peer doesn't take what it is sent.
 BY_OUTPUT: Final = 2
+#: A coroutine that the channel runs has not ended.
+BY_COROUTINE: Final = 4
 
 
 class Pausing:

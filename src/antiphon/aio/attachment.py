@@ -99,6 +99,7 @@ class Attachment:
         else:
             self._wait = _Thread(host, self._serve, self._loop.wake)
             self._loop.use(_poller_without_descriptor, self)
+        self._loop.asyncio_loop = host
         self._due = host.call_soon(self._serve)
 
     def __repr__(self) -> str:
@@ -130,6 +131,7 @@ class Attachment:
         if self._due is not None:
             self._due.cancel()
         self._loop.use(self._before, None)
+        self._loop.asyncio_loop = None
         self._tell_finished()
 
     async def finished(self) -> None:

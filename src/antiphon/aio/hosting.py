@@ -70,6 +70,7 @@ class HostedLoop(asyncio.SelectorEventLoop):
         self._ac_deadlines: list[float] = []
         self._ac_timer: Timer | None = None
         super().__init__(selector)
+        self._ac_turns.asyncio_loop = self
         self._ac_channel = _Readiness(selector, channels, self.step)
 
     def step(self) -> None:
@@ -142,6 +143,7 @@ class HostedLoop(asyncio.SelectorEventLoop):
         if not self.is_running():
             self._ac_end_tasks()
             self._ac_channel.del_channel()
+            self._ac_turns.asyncio_loop = None
             if self._ac_timer is not None:
                 self._ac_timer.cancel()
         super().close()

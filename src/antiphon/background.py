@@ -1,0 +1,61 @@
+"""An asyncio loop in a thread of its own, for coroutines of programs whose loop is antiphon's."""
+
+import atexit
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["background_loop"]
+
+_lock = threading.Lock()
+_running: "Background | None" = None
+
+
+class Background:
+    """A thread that runs an asyncio loop until the interpreter ends."""
+
+    def __init__(self) -> None:
+        import asyncio  # Takes as long as all the rest of antiphon, and few need it.
+
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="antiphon.background", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop the loop and close it; what runs in it ends where it is."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+def background_loop() -> "asyncio.AbstractEventLoop":
+    """The asyncio loop of the process's background thread, which is started when it is first asked for."""
+    global _running  # noqa: PLW0603 (one for the process)
+    with _lock:
+        if _running is None:
+            _running = Background()
+            atexit.register(_end)
+        return _running.loop
+
+
+def _end() -> None:
+    global _running
+    atexit.unregister(_end)
+    running, _running = _running, None
+    if running is not None:
+        running.end()
+
+
+def _start_over() -> None:
+    """In a forked child: the thread is the parent's, and another thread of it may have held the lock."""
+    global _lock, _running
+    _lock, _running = threading.Lock(), None
+    atexit.unregister(_end)
+
+
+if sys.platform != "win32":  # pragma: no branch: Windows has no fork
+    os.register_at_fork(after_in_child=_start_over)
