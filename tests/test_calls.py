@@ -125,6 +125,27 @@ def test_calls_are_made_in_order_and_once(wires: Wires) -> None:
     assert called == [0, 1, 2, 3, 4]
 
 
+def test_what_is_to_be_called_soon_is_called_at_the_end_of_the_turn_and_wakes_nobody(wires: Wires) -> None:
+    channels, _, silent = silent_map(wires)
+    poller: Any = silent
+    loop: Any = asyncore.get_loop(channels)
+    woken: list[int] = []
+    called: list[int] = []
+    loop.wake = lambda: woken.append(1)
+    loop.call_later(1, loop.call_soon, called.append, 5)
+    asyncore.loop(map=channels, count=1)
+    assert called == [5]
+    assert woken == []
+    poller.wait = lambda timeout: (
+        loop.call_soon(called.append, 6) or []
+    )  # Another thread, while this one waits.
+    loop.call_later(0, int)
+    asyncore.loop(map=channels, count=1)
+    assert woken == [1]
+    asyncore.loop(map=channels, count=1)
+    assert called[:2] == [5, 6]
+
+
 def test_a_call_that_runs_the_loop_leaves_the_other_calls_unharmed(wires: Wires) -> None:
     channels, _, _ = silent_map(wires)
     loop = asyncore.get_loop(channels)

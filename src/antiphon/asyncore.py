@@ -218,6 +218,8 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         sock.setblocking(False)
         self.set_socket(sock, map)
         self._ac_connected = self._ac_established = True  # The loop asks what it waits for after this.
+        if self._ac_tls is not None:  # The socket has come with it.
+            self._ac_state_changed()
         if not self.connected:  # The class has an attribute of its own.
             self._ac_established = False
             self.connected = True
@@ -231,7 +233,10 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
             self.connected = False
 
     def _ac_state_changed(self) -> None:
-        self._ac_established = self._ac_connected and not (self._ac_accepting or self._ac_reading_paused)
+        plain = self._ac_tls is None or self._ac_tls.is_open
+        self._ac_established = (
+            self._ac_connected and plain and not (self._ac_accepting or self._ac_reading_paused)
+        )
         if self._ac_loop is not None:
             self._ac_loop.changed(self._fileno)
         if self._ac_guard is not None:
@@ -382,6 +387,10 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
     def out_buffer(self, data: Any) -> None:
         self._ac_outbox = Outbox([bytes(data)] if data else ())
         self._ac_state_changed()
+
+    def _ac_take_output(self) -> Outbox | None:
+        outbox, self._ac_outbox = self._ac_outbox, None
+        return outbox
 
     def initiate_send(self) -> None:
         """Send as much of `out_buffer` as the system takes now."""

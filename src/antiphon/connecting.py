@@ -9,7 +9,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import ConnectFailed
@@ -19,6 +19,9 @@ from antiphon.loop import Loop
 from antiphon.maps import loop_of
 from antiphon.resolving import Address, interleaved, is_name, resolve
 from antiphon.timers import Timer
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["ATTEMPT_DELAY", "RESOLVED_WITHIN", "Connecting"]
 
@@ -41,7 +44,14 @@ class Connecting(Endpoint):
     resolves_names = True
     _map: Any
 
-    def connect(self, address: Any, *, local_address: Any = None) -> None:
+    def connect(
+        self,
+        address: Any,
+        *,
+        local_address: Any = None,
+        tls: "ssl.SSLContext | bool | None" = None,
+        server_hostname: str | None = None,
+    ) -> None:
         """Connect to `address`; `handle_connect` or `handle_connect_failed` follows, now or later.
 
         A host may be a name: it is looked up in another thread, and each of its addresses is tried. A channel
@@ -52,10 +62,17 @@ class Connecting(Endpoint):
             address: (host, port), or what else the socket's family takes.
             local_address: what to bind to before, as `socket.bind` takes it; of a name's addresses, those of
                 its family are tried.
+            tls: speak TLS from the first byte on, with this context or, for True, the default: as
+                `start_tls(tls, server_side=False, server_hostname=server_hostname)`.
+            server_hostname: the name that the peer's certificate must be for; the host of `address` if None.
 
         Raises:
             OSError: the connection failed at once.
+            TypeError, ValueError: TLS can't be spoken like that (see `start_tls`).
         """
+        if tls is not None and tls is not False:
+            name = address[0].partition("%")[0] if isinstance(address, tuple) else None
+            self.start_tls(tls, server_side=False, server_hostname=server_hostname or name)
         sock = self._ac_socket
         if self.resolves_names and is_name(address) and (sock is None or _is_internet(sock)):
             Search(self, address, local_address).begin()

@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
 from antiphon.interest import noticed, watched
-from antiphon.limits import Limited
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
+from antiphon.tls import Securing
 
 __all__ = ["Endpoint", "strerror"]
 
@@ -34,7 +34,7 @@ def strerror(number: int) -> str:
         return f"Unknown error {number}"
 
 
-class Endpoint(Limited):
+class Endpoint(Securing):
     """The states of a channel's socket, and what leads from one to the next.
 
     Attributes:
@@ -132,6 +132,8 @@ class Endpoint(Limited):
             self._ac_leave_listener()
         if unadopted:
             adopt(self, self._ac_socket)
+        if self._ac_tls is not None or type(self._ac_socket) is not socket.socket or self._ac_tls_wanted:
+            self._ac_take_tls_along()
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
@@ -234,11 +236,13 @@ class Endpoint(Limited):
         """Called by the loop when the socket can be read from; calls the handler for what that means."""
         if self._ac_established:
             self.handle_read()
-        elif self._ac_reading_paused:
+        elif self._ac_reading_paused and (self._ac_tls is None or self._ac_tls.is_open):
             return  # Paused since the event was reported.
         elif self._ac_accepting or self.accepting:
             self.handle_accept()
-        elif self.connected or not self.connecting or self._ac_connect():
+        elif (self.connected or not self.connecting or self._ac_connect()) and (
+            self._ac_tls is None or self._ac_tls.read_event(self)
+        ):
             if self._ac_guard is not None:
                 self._ac_guard.heard = self._ac_guard.loop.moment
             self.handle_read()
@@ -248,7 +252,9 @@ class Endpoint(Limited):
         """Called by the loop when the socket can be written to; calls the handler for what that means."""
         if self.accepting:
             return
-        if self.connected or not self.connecting or self._ac_connect():
+        if (self.connected or not self.connecting or self._ac_connect()) and (
+            self._ac_tls is None or self._ac_tls.write_event(self)
+        ):
             self.handle_write()
 
     def _ac_connect(self) -> bool:
@@ -274,6 +280,8 @@ class Endpoint(Limited):
         if not self.closing:
             self.connected = True
             self.connecting = False
+            if self._ac_tls is not None:
+                self._ac_tls.begin(self)
 
     def handle_connect_failed(self, error: OSError) -> None:
         """Called when a connection could not be made. By default raises the error, for `handle_error`.

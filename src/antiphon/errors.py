@@ -12,6 +12,7 @@ __all__ = [
     "AntiphonError",
     "ConnectFailed",
     "MessageTooLong",
+    "PlaintextReceived",
     "PollerUnavailable",
     "ProxyHeaderError",
     "WouldBlock",
@@ -98,6 +99,25 @@ class ConnectFailed(AntiphonError, OSError):  # noqa: N818 (as BlockingIOError h
 
 def _where(address: Any) -> str:
     return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else str(address)
+
+
+class PlaintextReceived(AntiphonError):  # noqa: N818 (as PollerUnavailable)
+    """Something was received before the handshake of TLS that would be taken for having come through it.
+
+    Attributes:
+        size: bytes.
+        beginning: the first of them, 40 at most.
+    """
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__(received)
+        self.size, self.beginning = len(received), received[:40]
+
+    def __str__(self) -> str:
+        return (
+            f"wanted nothing from the peer before the handshake of TLS, found {self.size} bytes "
+            f"that begin with {self.beginning!r}"
+        )
 
 
 class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)

@@ -40,7 +40,7 @@ class HalfClosing:
         `handle_close`.
 
         Raises:
-            ValueError: the channel has no socket, or one of TLS, which ends in both directions at once.
+            ValueError: the channel has no socket, or one that was wrapped by hand for TLS.
         """
         self._ac_check_shutdown()
         self._ac_end_output()
@@ -50,7 +50,7 @@ class HalfClosing:
         if sock is None or not hasattr(sock, "shutdown"):
             raise ValueError(f"wanted a channel with a socket to shut down, found {sock!r:.60}")
         if hasattr(sock, "unwrap"):
-            raise ValueError("wanted a connection that can end in one direction, found one of TLS")
+            raise ValueError("wanted a connection that can end in one direction, found one of TLS by hand")
 
     def _ac_end_input(self) -> None:
         """The peer has stopped sending."""

@@ -431,6 +431,13 @@ class Incoming(Outgoing):
     def _ac_owes_message(self) -> bool:
         return self._ac_guard is not None and self._ac_guard.unfinished
 
+    def _ac_undelivered(self, used: int | None = None) -> bytes:
+        return super()._ac_undelivered(used) + self.ac_in_buffer
+
+    def _ac_drop_undelivered(self) -> None:
+        super()._ac_drop_undelivered()
+        self.ac_in_buffer = b""
+
     def _ac_stop_delivering(self) -> None:
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._ac_deaf = True

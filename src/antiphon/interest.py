@@ -157,7 +157,10 @@ def interest_of(channel: Any, traits: Traits) -> int:
     guard = getattr(channel, "_ac_guard", None)
     if guard is not None:
         interest &= guard.interest
-    return 0 if getattr(channel, "_ac_paused", False) else interest
+    if getattr(channel, "_ac_paused", False):
+        return 0
+    tls = getattr(channel, "_ac_tls", None)
+    return interest if tls is None else tls.interest(channel, interest)
 
 
 def tracked_interest(channel: Any, traits: Traits) -> int:
@@ -176,4 +179,6 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
         and (traits.writes or not channel._ac_connected)
     ):
         interest |= WRITE
-    return interest if channel._ac_guard is None else interest & channel._ac_guard.interest
+    if channel._ac_guard is not None:
+        interest &= channel._ac_guard.interest
+    return interest if channel._ac_tls is None else channel._ac_tls.interest(channel, interest)

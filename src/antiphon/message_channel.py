@@ -18,6 +18,7 @@ from antiphon.framing.messages import MessageBuffer
 from antiphon.framing.terminators import Terminator, as_terminator, kind_of
 from antiphon.outbox import DELIVERING
 from antiphon.sizes import LARGEST, SIZED
+from antiphon.tls import Securing
 
 __all__ = ["MessageChannel"]
 
@@ -447,6 +448,18 @@ class MessageChannel(async_chat):
 
     def _ac_keep(self, data: bytes) -> None:
         self._ac_own_buffer().add(data)
+
+    def _ac_undelivered(self, used: int | None = None) -> bytes:
+        if self._ac_buffer is None:
+            return Securing._ac_undelivered(self)
+        buffer = self._ac_own_buffer()
+        if used is not None:
+            used = _checked_count(used, buffer.total)
+        elif self._ac_messages is not None and self._ac_progress is None:
+            used = min(1, buffer.total)  # Nobody knows but the program.
+        else:
+            used = self._ac_used()
+        return Securing._ac_undelivered(self) + buffer.rest(used)
 
     def _ac_stop_delivering(self) -> None:
         async_chat._ac_stop_delivering(self)

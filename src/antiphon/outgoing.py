@@ -7,7 +7,7 @@ from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
 from antiphon.counting import note_sent
 from antiphon.direct import is_plain, send_file
-from antiphon.endings import ERROR, OWN, because, tell_of_error
+from antiphon.endings import ERROR, because, tell_of_error
 from antiphon.errors import NOT_NOW, is_would_block
 from antiphon.failures import ESCAPING
 from antiphon.half_closing import EndOfOutput
@@ -328,7 +328,7 @@ class Outgoing(dispatcher):
                 self._ac_producer_failed(failure.__cause__)
                 return
             if isinstance(piece, CloseMark):
-                self._ac_hang_up(OWN)
+                self._ac_finish()
                 return
             if piece is None or not self._ac_send_piece(piece) or not self.connected:
                 return
@@ -436,6 +436,16 @@ class Outgoing(dispatcher):
         self._ac_state_changed()
         if self._ac_draining is not None and not self._ac_writes:
             self._ac_tell_drained()
+
+    def _ac_take_output(self) -> Outbox | None:
+        if self._ac_foreign_fifo is not None:
+            self._ac_take_over()
+        if not self._ac_outbox:
+            return None
+        outbox, self._ac_outbox = self._ac_own_outbox(), None
+        outbox.changed = None
+        self._ac_note_output()
+        return outbox
 
     def _ac_discard_output(self) -> None:
         if self._ac_foreign_fifo is not None:

@@ -7,7 +7,10 @@ __all__ = ["ADAPTIVE", "FIRST", "LARGEST", "SIZED", "adapted"]
 #: Bytes: where an adaptive size starts, and the most that it grows to.  Blocks from 128 KiB on may be mapped
 #: anew for each read (mallopt(3), M_MMAP_THRESHOLD): on a fresh heap, reads of 256 KiB took twice the time.
 FIRST: Final = 4096
-LARGEST: Final = 65_536
+#:
+#: The most is an object of its own, told by identity: a socket that has to be given the bytes before it can
+#: give them, as that of TLS, may answer to it with more.
+LARGEST: Final = int("65536")
 #: Bytes: when at least so many are missing of a length, just those are asked for. To copy what came too much
 #: off the end costs more than another system call.
 SIZED: Final = 16_384

@@ -1,0 +1,778 @@
+"""What programs say to TLS and hear of it."""
+
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import antiphon
+import loop_support
+import tls_support
+from antiphon import MessageChannel, asyncore
+from antiphon.asynchat import async_chat
+from antiphon.errors import PlaintextReceived
+from antiphon.producers import IterableProducer
+from antiphon.testing import FakeClock
+from tls_support import (
+    NAME,
+    Lines,
+    Noting,
+    Peer,
+    Plain,
+    Sending,
+    a_map,
+    certificate,
+    client_context,
+    secured,
+    server_context,
+    sockets,
+    start,
+    turn,
+    turn_until,
+)
+
+each_poller = loop_support.each_poller
+each_engine = loop_support.each_engine
+
+
+def received(channel: Any) -> bytes:
+    return b"".join(line + b"\n" for line in channel.lines) if hasattr(channel, "lines") else channel.received
+
+
+def give(channel: Any, data: bytes) -> None:
+    """Have a channel of any of the classes send."""
+    if hasattr(channel, "push"):
+        channel.push(data)
+    elif isinstance(channel, asyncore.dispatcher_with_send):
+        channel.send(data)
+    else:
+        channel.output += data
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("made", [Lines, Plain, Sending])
+@pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
+def test_any_channel_speaks_tls(each_engine: str, made: Any, server_side: bool, version: str) -> None:
+    context = server_context(version=version) if server_side else client_context(version=version)
+    with secured(made, server_side=server_side, context=context) as (channel, peer):
+        peer.send(b"ping\n")
+        turn_until(channel._map, lambda: received(channel) == b"ping\n", peer.step)
+        give(channel, b"pong\n")
+        turn_until(channel._map, lambda: peer.received == b"pong\n", peer.step)
+
+        assert channel.socket.version() == version.replace("_", ".")
+        assert channel.events == ["established"]
+        peer.goodbye()
+        turn_until(channel._map, lambda: channel.closing)
+        assert channel.events == ["established", "close"]
+
+
+@pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, 3_000_000])
+@pytest.mark.parametrize("made", [Lines, Plain])
+def test_data_of_any_size_arrives_both_ways(made: Any, size: int) -> None:
+    data = bytes(range(1, 10)) * (size // 9) + b"x" * (size % 9) + b"\n"
+    with secured(made) as (channel, peer):
+        give(channel, data)
+        turn_until(channel._map, lambda: len(peer.received) == len(data), peer.step)
+        assert peer.received == data
+        peer.send(data)
+        turn_until(channel._map, lambda: len(received(channel)) == len(data), peer.step)
+        assert received(channel) == data
+
+
+def test_a_large_body_comes_by_its_length() -> None:
+    with secured() as (channel, peer):
+        channel.set_terminator(1 << 20)
+        peer.send(bytes(1 << 20))
+        turn_until(channel._map, lambda: channel.lines, peer.step)
+        assert channel.lines == [bytes(1 << 20)]
+
+
+def test_the_program_of_the_documentation_echoes() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "tls.md").read_text()
+    [program] = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    named: dict[str, Any] = {}
+    exec(program, named)
+    certificate().configure_cert(named["Server"].context)
+    with a_map() as channels, sockets() as (near, far):
+        previous, asyncore.socket_map = asyncore.socket_map, channels
+        try:
+            named["Server"](map={}).handle_accepted(near, None)
+        finally:
+            asyncore.socket_map = previous
+        peer = Peer.client(far)
+        turn_until(channels, lambda: peer.done, peer.step)
+        peer.send(b"hello\n")
+        turn_until(channels, lambda: peer.received, peer.step)
+        assert peer.received == b"hello\n"
+
+
+# -- when TLS begins -----------------------------------------------------------------------------------------
+
+
+def test_a_channel_that_connects_begins_when_it_is_connected(each_engine: str) -> None:
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Lines(map=channels)
+        channel.create_socket()
+        start(channel, server_side=False)
+        channel.push(b"hello\n")
+        channel.connect(listener.getsockname())
+        with listener.accept()[0] as accepted:
+            peer = Peer.server(accepted)
+            turn_until(channels, lambda: peer.received, peer.step)
+            assert peer.received == b"hello\n"
+
+
+@pytest.mark.parametrize("when", ["in handle_connect", "before connect", "while it connects"])
+def test_nothing_leaves_in_plain_however_a_connection_is_made(when: str) -> None:
+    class Client(Lines):
+        def handle_connect(self) -> None:
+            if when == "in handle_connect":
+                start(self, server_side=False)
+            self.push(b"secret\n")
+            self.send(b"direct\n")
+
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Client(map=channels)
+        channel.create_socket()
+        if when == "before connect":
+            start(channel, server_side=False)
+        channel.connect(listener.getsockname())
+        if when == "while it connects":
+            start(channel, server_side=False)
+        with listener.accept()[0] as accepted:
+            peer = Peer.server(accepted)
+            turn_until(channels, lambda: peer.received, peer.step)
+            assert peer.received == b"secret\n"
+            assert peer.error is None
+
+
+def test_tls_that_was_asked_for_concerns_the_socket_that_is_connected_at_last() -> None:
+    """As when a name is resolved: another family may be needed, and another attempt."""
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Lines(map=channels)
+        channel.create_socket()
+        start(channel, server_side=False)
+        first = channel.socket
+        channel.del_channel()
+        first.close()
+        channel.create_socket()
+        channel.connect(listener.getsockname())
+        channel.push(b"secret\n")
+        with listener.accept()[0] as accepted:
+            peer = Peer.server(accepted)
+            turn_until(channels, lambda: peer.received, peer.step)
+            assert peer.received == b"secret\n"
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+@pytest.mark.parametrize("how", ["by name", "by number", "start_tls"])
+def test_connect_takes_a_context(how: str, made_before: bool) -> None:
+    """Also where the channel has no socket yet, and gets one when the name is found."""
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Lines(map=channels)
+        if made_before:
+            channel.create_socket()
+        port = listener.getsockname()[1]
+        if how == "start_tls":
+            start(channel, server_side=False)
+            channel.connect(("localhost", port))
+        else:
+            host = "localhost" if how == "by name" else "127.0.0.1"
+            channel.connect((host, port), tls=client_context(), server_hostname=NAME)
+        channel.push(b"secret\n")
+        listener.settimeout(0)
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            with contextlib.suppress(BlockingIOError):
+                accepted.append(listener.accept()[0])
+
+        turn_until(channels, lambda: accepted, accept)
+        with accepted[0]:
+            peer = Peer.server(accepted[0])
+            turn_until(channels, lambda: peer.received, peer.step)
+            assert peer.received == b"secret\n"
+            assert channel.events == ["established"]
+
+
+def test_connect_verifies_the_host_that_it_was_given() -> None:
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Lines(map=channels)
+        channel.connect(listener.getsockname(), tls=client_context())
+        with listener.accept()[0] as accepted:
+            peer = Peer.server(accepted)
+            turn_until(channels, lambda: channel.closing, peer.step)
+            assert "IP address mismatch" in channel.error.verify_message
+        unconnected = Lines(map=channels)
+        with pytest.raises(ValueError, match="wanted server_hostname"):
+            unconnected.connect("/somewhere", tls=True)
+
+
+def test_a_server_starts_tls_with_each_connection() -> None:
+    class Greeting(Lines):
+        def handle_tls_established(self) -> None:
+            self.push(b"welcome\n")
+
+    with a_map() as channels:
+        server = antiphon.create_server(Greeting, ("127.0.0.1", 0), tls=server_context(), map=channels)
+        with socket.create_connection(server.addresses[0]) as sock:
+            peer = Peer.client(sock)
+            turn_until(channels, lambda: peer.received, peer.step)
+            assert peer.received == b"welcome\n"
+        server.close()
+
+
+def test_what_a_loop_counts_says_why_tls_has_ended() -> None:
+    clock = FakeClock()
+    with a_map(now=clock) as channels:
+        for ends in "peer", "timeout", "own":
+            with sockets() as (near, far):
+                channel = Lines(near, channels)
+                start(channel)
+                if ends == "peer":
+                    far.send(b"no handshake")
+                elif ends == "timeout":
+                    clock.advance(61)
+                else:
+                    peer = Peer.client(far)
+                    channel.close_when_done()
+                    turn_until(channels, lambda: peer.ended, peer.step)  # noqa: B023
+                    peer.goodbye()
+                turn_until(channels, lambda: channel.closing)  # noqa: B023
+        closed = channels.loop.counts.closed
+        assert {reason: count for reason, count in closed.items() if count} == {
+            "peer": 1,
+            "timeout": 1,
+            "own": 1,
+        }
+
+
+def test_another_connection_begins_without_tls() -> None:
+    with secured() as (channel, _peer), sockets() as (near, far):
+        channel.del_channel()
+        channel.socket.close()
+        channel.set_socket(near)
+        channel.connected = True
+        channel.push(b"plain\n")
+        assert far.recv(100) == b"plain\n"
+        assert channel.alpn is None
+
+
+def test_what_is_pushed_before_leaves_in_plain_and_the_rest_by_tls() -> None:
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+
+        def starttls(line: bytes) -> None:
+            channel.push(b"go on\n")
+            start(channel)
+            channel.push(b"secret\n")
+
+        channel.on_line = starttls
+        far.send(b"STARTTLS\n")
+        turn(channels)
+        assert far.recv(100) == b"go on\n"
+        peer = Peer.client(far)
+        turn_until(channels, lambda: peer.received, peer.step)
+        assert peer.received == b"secret\n"
+
+
+@pytest.mark.parametrize("made", [Lines, Sending])
+@pytest.mark.parametrize("producer", [False, True])
+def test_what_is_pushed_before_leaves_in_plain_also_when_the_system_takes_little(
+    made: Any, producer: bool, each_poller: str
+) -> None:
+    data = bytes(300_000)
+    with a_map() as channels, sockets(buffers=4096) as (near, far):
+        channel = made(near, channels)
+        if producer and made is Sending:
+            pytest.skip("a dispatcher_with_send has no producers")
+        if producer:
+            channel.push_with_producer(IterableProducer([data]))
+        else:
+            give(channel, data)
+        start(channel)
+        give(channel, b"secret\n")
+        far.setblocking(False)
+        plain = bytearray()
+
+        def read() -> None:
+            with contextlib.suppress(BlockingIOError):
+                plain.extend(far.recv(len(data) - len(plain)))
+
+        turn_until(channels, lambda: len(plain) == len(data), read)
+        assert plain == data
+        peer = Peer.client(far)
+        turn_until(channels, lambda: peer.received, peer.step)
+        assert peer.received == b"secret\n"
+
+
+def test_a_producer_that_fails_before_tls_closes_the_channel() -> None:
+    def failing() -> Any:
+        yield bytes(1 << 20)
+        raise ValueError("no more")
+
+    with a_map() as channels, sockets(buffers=4096) as (near, far):
+        channel = Lines(near, channels)
+        channel.push_with_producer(IterableProducer(failing()))
+        start(channel)
+        far.setblocking(False)
+        turn_until(channels, lambda: channel.closing, lambda: drained(far))
+        assert isinstance(channel.error, ValueError)
+
+
+def drained(sock: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError, ConnectionResetError):
+        while sock.recv(1 << 16):
+            pass
+
+
+def test_a_mark_to_close_before_tls_closes_when_tls_stands() -> None:
+    with a_map() as channels, sockets(buffers=4096) as (near, far):
+        channel = Lines(near, channels)
+        channel.push(bytes(300_000))
+        channel.close_when_done()
+        start(channel)
+        left = [300_000]
+        far.setblocking(False)
+
+        def read() -> None:
+            with contextlib.suppress(BlockingIOError):
+                left[0] -= len(far.recv(left[0]))
+
+        turn_until(channels, lambda: not left[0], read)
+        peer = Peer.client(far)
+        turn_until(channels, lambda: peer.ended, peer.step)
+        peer.goodbye()
+        turn_until(channels, lambda: channel.closing)
+        assert peer.ended == "TLS"
+        assert channel.events == ["established", "close"]
+
+
+# -- plaintext before the handshake --------------------------------------------------------------------------
+
+
+class Messages(Noting, MessageChannel):
+    """A MessageChannel with STARTTLS."""
+
+    def __init__(self, sock: Any, map: Any) -> None:
+        self.messages: list[bytes] = []
+        super().__init__(sock, map)
+        self.set_terminator(b"\n")
+
+    def message_received(self, message: bytes) -> None:
+        self.messages.append(message)
+        if message == b"STARTTLS":
+            self.push(b"go on\n")
+            start(self)
+
+
+class StartingTLS(Lines):
+    """Lines with STARTTLS."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.messages = self.lines
+        self.on_line = self.start
+
+    def start(self, line: bytes) -> None:
+        if line == b"STARTTLS":
+            self.push(b"go on\n")
+            start(self)
+
+
+@pytest.mark.parametrize("made", [StartingTLS, Messages])
+@pytest.mark.parametrize(
+    "injected", [b"MAIL FROM:<evil>\n", b"MAIL", b"\n", b"MAIL FROM:<evil>\nRCPT\nDATA\n"], ids=repr
+)
+@pytest.mark.parametrize("before", [b"", b"EHLO\n", b"EHLO\nNOOP\n"], ids=repr)
+def test_a_command_injected_behind_starttls_ends_the_connection(
+    made: Any, injected: bytes, before: bytes
+) -> None:
+    """CVE-2011-0411: it would be carried out as if it had come through TLS."""
+    with a_map() as channels, sockets() as (near, far):
+        channel = made(near, channels)
+        far.send(before + b"STARTTLS\n" + injected)
+        turn(channels, 3)
+        assert channel.messages == [*before.split(b"\n")[:-1], b"STARTTLS"]
+        error, closed = channel.events
+        assert isinstance(error, PlaintextReceived)
+        assert (error.size, error.beginning) == (len(injected), injected[:40])
+        assert closed == "close"
+        assert channel.closing
+        assert far.recv(100) == b"go on\n"
+        assert far.recv(100) == b""
+
+
+def test_a_command_that_comes_in_a_packet_of_its_own_is_no_handshake() -> None:
+    with a_map() as channels, sockets() as (near, far):
+        channel = StartingTLS(near, channels)
+        far.send(b"STARTTLS\n")
+        turn(channels)
+        far.send(b"MAIL FROM:<evil>\n")
+        turn_until(channels, lambda: channel.closing)
+        assert channel.lines == [b"STARTTLS"]
+        assert isinstance(channel.error, ssl.SSLError)
+
+
+@pytest.mark.parametrize("made", [Lines, Messages])
+@pytest.mark.parametrize("cut", [1, 5, 100, None])
+def test_what_was_received_is_the_beginning_of_the_handshake_if_the_program_says_so(
+    made: Any, cut: int | None
+) -> None:
+    """As behind the header of the PROXY protocol."""
+    with a_map() as channels, sockets() as (near, far):
+
+        class Proxied(made):  # type: ignore[misc]
+            def message_received(self, message: bytes) -> None:
+                start(self, received_is_tls=True)
+
+            def found_terminator(self) -> None:
+                if b"PROXY" in self._get_data():
+                    start(self, received_is_tls=True)
+                else:
+                    self.push(b"answer\n")
+
+        channel = Proxied(near, channels)
+        peer = Peer.client(far)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        hello = peer.outgoing.read()
+        far.send(b"PROXY TCP4\n" + hello[:cut])
+        turn(channels, 2)
+        far.send(hello[cut:] if cut else b"")
+        turn_until(channels, lambda: peer.done, peer.step)
+        turn_until(channels, lambda: channel.events, peer.step)
+        assert channel.events == ["established"]
+
+
+def test_in_messages_received_the_program_says_how_many_were_used() -> None:
+    class Batches(Messages):
+        says_used = True
+
+        def messages_received(self, messages: list[bytes]) -> int | None:
+            for count, message in enumerate(messages, 1):
+                self.messages.append(message)
+                if message == b"STARTTLS":
+                    used = count if self.says_used else None
+                    self.start_tls(server_context(), server_side=True, used=used)
+                    if self.closing:
+                        return None
+            return None
+
+    for lines, says_used, ends in [
+        (b"EHLO\nSTARTTLS\n", True, False),
+        (b"STARTTLS\n", False, False),
+        (b"EHLO\nSTARTTLS\n", False, True),
+        (b"STARTTLS\nEVIL\n", False, True),
+        (b"EHLO\nSTARTTLS\nEVIL\n", True, True),
+        (b"STARTTLS\nEV", True, True),
+    ]:
+        with a_map() as channels, sockets() as (near, far):
+            channel = Batches(near, channels)
+            channel.says_used = says_used
+            far.send(lines)
+            turn(channels, 2)
+            assert channel.closing is ends, lines
+            assert b"EVIL" not in channel.messages
+
+
+def test_how_many_were_used_is_checked() -> None:
+    class Wrong(Messages):
+        def messages_received(self, messages: list[bytes]) -> int | None:
+            self.start_tls(server_context(), server_side=True, used=2)
+            return None
+
+    with a_map() as channels, sockets() as (near, far):
+        channel = Wrong(near, channels)
+        far.send(b"STARTTLS\n")
+        turn(channels)
+        assert isinstance(channel.error, ValueError)
+
+
+# -- what can't work is refused at once ----------------------------------------------------------------------
+
+
+def test_a_name_to_check_must_be_given_before_a_byte_is_sent() -> None:
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+        for context in None, True, client_context():
+            with pytest.raises(ValueError, match="wanted server_hostname"):
+                channel.start_tls(context, server_side=False)
+        far.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            far.recv(1)
+        channel.push(b"still plain")
+        assert far.recv(100) == b"still plain"
+
+
+def test_the_wrong_channel_is_refused() -> None:
+    with a_map() as channels, sockets() as (near, _far):
+        listener = Lines(map=channels)
+        listener.create_socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        with pytest.raises(RuntimeError, match="found a listener"):
+            start(listener)
+        datagrams = Lines(map=channels)
+        datagrams.create_socket(type=socket.SOCK_DGRAM)
+        with pytest.raises(TypeError, match="wanted a stream socket"):
+            start(datagrams)
+        channel = Lines(near, channels)
+        start(channel)
+        with pytest.raises(RuntimeError, match="a channel without TLS"):
+            start(channel)
+        with pytest.raises(RuntimeError, match="a channel whose TLS stands"):
+            channel.stop_tls()
+
+
+def test_a_socket_that_was_wrapped_by_hand_is_refused() -> None:
+    with a_map() as channels, sockets() as (near, _far):
+        wrapped = server_context().wrap_socket(near, server_side=True, do_handshake_on_connect=False)
+        with wrapped:
+            channel = Lines(wrapped, channels)
+            with pytest.raises(RuntimeError, match="a channel without TLS"):
+                start(channel)
+
+
+def test_on_a_closed_channel_nothing_happens() -> None:
+    with a_map() as channels, sockets() as (near, _far):
+        channel = Lines(near, channels)
+        channel.close()
+        start(channel)
+        channel.stop_tls()
+        assert channel.events == []
+
+
+# -- who the peer is -----------------------------------------------------------------------------------------
+
+
+def failing(channel_context: Any, peer_context: ssl.SSLContext, **how: Any) -> tuple[Any, Peer]:
+    """A client channel and a server that don't agree."""
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+        start(channel, server_side=False, context=channel_context)
+        peer = Peer.server(far, peer_context)
+        turn_until(channels, lambda: channel.closing, peer.step)
+        turn_until(channels, lambda: peer.error or peer.ended, peer.step)
+        return channel, peer
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused() -> None:
+    channel, peer = failing(client_context(), server_context(trusted=False))
+    assert isinstance(channel.error, ssl.SSLCertVerificationError)
+    assert "issuer" in channel.error.verify_message or "self" in channel.error.verify_message
+    assert peer.error is not None
+    assert "UNKNOWN_CA" in str(peer.error.reason), "the peer was told by an alert"
+
+
+def test_a_certificate_for_another_name_is_refused() -> None:
+    channel, _ = failing(client_context(), server_context("other.test"))
+    assert "not valid for 'server.test'" in channel.error.verify_message
+
+
+def test_the_default_context_verifies() -> None:
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+        channel.start_tls(None, server_side=False, server_hostname=NAME)
+        peer = Peer.server(far)
+        turn_until(channels, lambda: channel.closing, peer.step)
+        assert isinstance(channel.error, ssl.SSLCertVerificationError)
+
+
+def test_what_a_context_says_is_done() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+        channel.start_tls(context, server_side=False)
+        peer = Peer.server(far, server_context("whoever.test", trusted=False))
+        turn_until(channels, lambda: channel.events, peer.step)
+        assert channel.events == ["established"]
+
+
+def test_a_client_shows_its_certificate_when_the_server_wants_one() -> None:
+    wanting = server_context()
+    wanting.verify_mode = ssl.CERT_REQUIRED
+    tls_support.authority().configure_trust(wanting)
+    having = client_context()
+    certificate("client@test.test").configure_cert(having)
+    for context, succeeds in (having, True), (client_context(), False):
+        with a_map() as channels, sockets() as (near, far):
+            channel = Lines(near, channels)
+            start(channel, context=wanting)
+            peer = Peer.client(far, context)
+            turn_until(channels, lambda: channel.events, peer.step)  # noqa: B023
+            if succeeds:
+                assert channel.events == ["established"]
+                assert channel.socket.getpeercert()["subjectAltName"] == (("email", "client@test.test"),)
+            else:
+                assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in str(channel.error)
+
+
+# -- what is agreed on ---------------------------------------------------------------------------------------
+
+
+def test_alpn_is_known_when_tls_stands() -> None:
+    ours, theirs = server_context(), client_context()
+    ours.set_alpn_protocols(["imap", "pop3"])
+    theirs.set_alpn_protocols(["pop3"])
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(near, channels)
+        assert channel.alpn is None
+        start(channel, context=ours)
+        peer = Peer.client(far, theirs)
+        turn_until(channels, lambda: channel.events, peer.step)
+        assert channel.alpn == "pop3"
+    with secured() as (channel, peer):
+        assert channel.alpn is None
+
+
+def test_the_sni_callback_chooses_the_certificate() -> None:
+    other = server_context("other.test")
+    names: list[str | None] = []
+
+    def choose(connection: Any, name: str | None, context: ssl.SSLContext) -> None:
+        names.append(name)
+        if name == "other.test":
+            connection.context = other
+
+    ours = server_context()
+    ours.sni_callback = choose
+    for name in NAME, "other.test":
+        with a_map() as channels, sockets() as (near, far):
+            channel = Lines(near, channels)
+            start(channel, context=ours)
+            peer = Peer.client(far, server_hostname=name)
+            turn_until(channels, lambda: channel.events and peer.done, peer.step)  # noqa: B023
+            assert channel.events == ["established"]
+    assert names == [NAME, "other.test"]
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_session_is_resumed(version: str) -> None:
+    ours, theirs = client_context(version=version), server_context()
+    session = None
+    for reused in False, True:
+        with a_map() as channels, sockets() as (near, far):
+            channel = Lines(near, channels)
+            assert channel.tls_session is None
+            start(channel, server_side=False, context=ours, session=session)
+            peer = Peer.server(far, theirs)
+            turn_until(channels, lambda: peer.done and channel.events, peer.step)  # noqa: B023
+            peer.send(b"hello\n")
+            turn_until(channels, lambda: channel.lines, peer.step)  # noqa: B023
+            assert channel.socket.session_reused is reused
+            session = channel.tls_session
+            assert session is not None
+            peer.goodbye()
+
+
+# -- what is told --------------------------------------------------------------------------------------------
+
+
+class Quiet(async_chat):
+    """Leaves everything to the library."""
+
+    collect_incoming_data = async_chat._collect_incoming_data
+
+    def found_terminator(self) -> None:
+        self._get_data()
+
+
+def test_a_failure_is_reported_with_its_cause_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
+    with a_map() as channels, sockets(tcp=True) as (near, far):
+        channel = Quiet(near, channels)
+        start(channel)
+        far.send(b"GET / HTTP/1.0\r\n\r\n")
+        turn_until(channels, lambda: channel.closing)
+    [record] = caplog.records
+    assert (record.name, record.levelname, record.exc_info) == ("antiphon.tls", "INFO", None)
+    assert "127.0.0.1" in record.message
+    assert "the peer speaks plain HTTP, not TLS" in record.message
+
+
+def test_an_end_without_close_notify_is_told_apart_and_reported_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "antiphon")
+    with secured() as (channel, peer):
+        peer.send(b"half a li")
+        peer.sock.close()
+        turn_until(channel._map, lambda: channel.closing)
+        assert channel.events == ["established", channel.error, "close"]
+        assert isinstance(channel.error, ssl.SSLEOFError)
+    with a_map() as channels, sockets() as (near, far):
+        quiet = Quiet(near, channels)
+        start(quiet)
+        peer = Peer.client(far)
+        turn_until(channels, lambda: peer.done, peer.step)
+        turn(channels, 3)
+        far.close()
+        turn_until(channels, lambda: quiet.closing)
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+
+
+def test_a_class_with_its_own_log_info_gets_the_report() -> None:
+    class Old(Quiet):
+        def log_info(self, message: object, type: str = "info") -> None:
+            said.append(f"{type}: {message}")
+
+    said: list[str] = []
+    with a_map() as channels, sockets() as (near, far):
+        channel = Old(near, channels)
+        start(channel)
+        far.close()
+        turn_until(channels, lambda: channel.closing)
+    assert said == ["info: Old with '': TLS: the peer closed the connection in the handshake"]
+
+
+def test_what_is_pushed_when_tls_stands_leaves_in_one_record() -> None:
+    class Greeting(Lines):
+        def handle_tls_established(self) -> None:
+            super().handle_tls_established()
+            self.push(b"one\n")
+            self.push(b"two\n")
+
+    with secured(Greeting) as (channel, peer):
+        turn_until(channel._map, lambda: len(peer.received) == 8, peer.step)
+        assert tls_support.records(peer.wire)[-1] == (tls_support.APPLICATION_DATA, 8 + 17)
+
+
+def test_an_exception_of_handle_tls_established_is_the_programs() -> None:
+    class Wrong(Lines):
+        def handle_tls_established(self) -> None:
+            raise OSError(5, "not the connection's")
+
+    with a_map() as channels, sockets() as (near, far):
+        channel = Wrong(near, channels)
+        start(channel)
+        peer = Peer.client(far)
+        turn_until(channels, lambda: channel.closing, peer.step)
+        assert channel.events == [channel.error, "close"]
+        assert channel.error.errno == 5
+
+
+def test_handle_tls_error_may_close_or_fail() -> None:
+    class Closing(Lines):
+        def handle_tls_error(self, error: Any) -> None:
+            self.close()
+
+    class Wrong(Lines):
+        def handle_tls_error(self, error: Any) -> None:
+            raise ValueError("wrong")
+
+    for made, events in (Closing, []), (Wrong, ["close"]):
+        with a_map() as channels, sockets() as (near, far):
+            channel = made(near, channels)
+            start(channel)
+            far.send(b"no handshake")
+            turn(channels, 2)
+            assert channel.closing
+            assert [event for event in channel.events if event == "close"] == events
