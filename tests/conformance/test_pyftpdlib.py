@@ -1,6 +1,7 @@
 """pyftpdlib's own suite, from its source distribution, on our modules; TLS, threads and processes too."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,8 @@ from typing import Final
 from xml.etree import ElementTree
 
 import pytest
+
+from tls_support import certificate_files
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
@@ -103,3 +106,59 @@ def test_only_the_known_differences_fail(version: str, python: Path, tmp_path: P
     surprises = {test for test in failed ^ expected if not passes_alone(test, python, folder, path)}
     assert sorted(surprises) == [], ended.stdout[-20_000:]
     assert sum(end == "ok" for end in ends.values()) >= at_least, ended.stdout[-2_000:]
+
+
+#: FTPS by pyftpdlib's own code, which wraps its sockets by hand, for curl.
+SERVER: Final = """
+import sys
+import asynchat
+import asyncore
+sys.modules["pyftpdlib._asyncore"] = asyncore  # Copies that pyftpdlib 1.5 has of its own.
+sys.modules["pyftpdlib._asynchat"] = asynchat
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import TLS_FTPHandler
+from pyftpdlib.servers import FTPServer
+
+folder, certificate, key = sys.argv[1:]
+authorizer = DummyAuthorizer()
+authorizer.add_user("user", "word", folder, perm="elradfmw")
+handler = TLS_FTPHandler
+handler.authorizer, handler.certfile, handler.keyfile = authorizer, certificate, key
+handler.tls_control_required = handler.tls_data_required = True
+server = FTPServer(("127.0.0.1", 0), handler)
+print(server.address[1], asyncore.__file__, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the program curl")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_curl_fetches_and_stores_by_ftps(version: str, python: Path, tmp_path: Path) -> None:
+    folder = unpack(python, version, tmp_path)
+    site = tmp_path / "site"
+    site.mkdir()
+    content = os.urandom(1_000_000)
+    (site / "file").write_bytes(content)
+    with certificate_files() as (certificate, key, authority):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), str(folder)])}
+        command = [str(python), "-W", "ignore", "-c", SERVER, str(site), certificate, key]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        ) as server:
+            try:
+                assert server.stdout is not None
+                port, modules = server.stdout.readline().split()
+                assert modules == str(SOURCE / "antiphon" / "asyncore.py")
+                curl = ("curl", "-sS", "--ssl-reqd", "--cacert", authority, "-u", "user:word")
+                where = f"ftp://127.0.0.1:{port}"
+                fetched = subprocess.run(
+                    [*curl, f"{where}/file"], capture_output=True, timeout=60, check=True
+                )
+                stored = [*curl, "-T", str(site / "file"), f"{where}/copy"]
+                subprocess.run(stored, capture_output=True, timeout=60, check=True)
+            finally:
+                server.kill()
+    assert fetched.stdout == content
+    assert (site / "copy").read_bytes() == content
