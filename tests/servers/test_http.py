@@ -132,7 +132,7 @@ def arguments(*words: str) -> argparse.Namespace:
 
 
 def test_the_command_serves_this_directory_to_this_machine_by_default() -> None:
-    assert vars(arguments()) == {"directory": ".", "host": "127.0.0.1", "port": 8000}
+    assert vars(arguments()) == {"directory": ".", "host": "127.0.0.1", "port": 8000, "tls": None}
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http", "1_0"])

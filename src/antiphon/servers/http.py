@@ -14,14 +14,26 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from antiphon import asyncore
 from antiphon.servers.files import Directory
 from antiphon.servers.http_channel import http_request_handler
 from antiphon.servers.messages import Request, Response, status_page
 
-__all__ = ["HTTPServer", "Request", "Response", "add_arguments", "http_request_handler", "run", "serve"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = [
+    "HTTPServer",
+    "Request",
+    "Response",
+    "add_arguments",
+    "http_request_handler",
+    "run",
+    "serve",
+    "tls_context",
+]
 
 PostHandler: TypeAlias = Callable[[Request], Response | bytes]
 
@@ -44,6 +56,7 @@ class HTTPServer(asyncore.dispatcher):
         port: int = 8000,
         *,
         post: PostHandler | None = None,
+        tls: "ssl.SSLContext | None" = None,
         map: Any = None,
     ) -> None:
         """Listen.
@@ -54,6 +67,7 @@ class HTTPServer(asyncore.dispatcher):
             port: 0 for a free one.
             post: called with each POST request, its body included; what it returns is sent, bytes with
                 status 200. The loop waits for it.
+            tls: of a server, for HTTPS; None for HTTP.
             map: of the loop that the server and its connections live in.
 
         Raises:
@@ -63,6 +77,7 @@ class HTTPServer(asyncore.dispatcher):
         asyncore.dispatcher.__init__(self, map=map)
         self.files = Directory(directory)
         self.post = post
+        self.tls = tls
         self.channels = map
         family, kind, _, _, address = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0]
         self.create_socket(family, kind)
@@ -76,11 +91,14 @@ class HTTPServer(asyncore.dispatcher):
             self.close()
             raise
         host, port = self.socket.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}/" if family == socket.AF_INET6 else f"http://{host}:{port}/"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://{f'[{host}]' if family == socket.AF_INET6 else host}:{port}/"
 
     def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
         """Serve a client."""
-        http_request_handler(sock, addr, self.respond, map=self.channels)
+        channel = http_request_handler(sock, addr, self.respond, map=self.channels)
+        if self.tls is not None:
+            channel.start_tls(self.tls, server_side=True)
 
     def respond(self, request: Request) -> Response:
         """The response to a request, chosen by its method."""
@@ -101,12 +119,13 @@ def serve(
     port: int = 8000,
     *,
     post: PostHandler | None = None,
+    tls: "ssl.SSLContext | None" = None,
 ) -> None:
     """Serve a directory until Ctrl-C or SIGTERM; prints the URL once clients can connect.
 
     To be called in the main thread. The arguments and errors are those of `HTTPServer`.
     """
-    server = HTTPServer(directory, host, port, post=post)
+    server = HTTPServer(directory, host, port, post=post, tls=tls)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(server.url, flush=True)
@@ -118,6 +137,31 @@ def serve(
         asyncore.close_all()
 
 
+def tls_context(certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> "ssl.SSLContext":
+    """What HTTPS needs: TLS 1.2 or later, and HTTP/1.1 agreed on by ALPN.
+
+    Args:
+        certificate: a file in PEM format, with those of the authorities between it and one that is known.
+        key: the file of its key, likewise.
+
+    Raises:
+        OSError: one of them can't be read, or they don't belong together.
+    """
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    for path in certificate, key:
+        with open(path, "rb"):  # OpenSSL's errors don't say which file they are about.
+            pass
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise OSError(f"wanted a certificate and its key, found {certificate} and {key}: {error}") from error
+    return context
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the options that `run` reads."""
     parser.add_argument(
@@ -127,6 +171,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine only)"
     )
     parser.add_argument("--port", default=8000, type=_port, help="0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--tls",
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="HTTPS, with a certificate and its key: files in PEM format",
+    )
 
 
 def _port(word: str) -> int:
@@ -140,7 +190,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     _raise_descriptor_limit()
     try:
-        serve(arguments.directory, arguments.host, arguments.port)
+        tls = None if arguments.tls is None else tls_context(*arguments.tls)
+        serve(arguments.directory, arguments.host, arguments.port, tls=tls)
     except OSError as error:
         print(f"antiphon serve http: {error}", file=sys.stderr)
         return 1
