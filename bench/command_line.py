@@ -19,6 +19,7 @@ from bench.report import write_page
 from bench.rounds import Samples, measure_rounds
 from bench.rows import ROWS, Row, chosen
 from bench.system import cores, describe, raise_file_limit, versions
+from bench.tls import compare_tls, tls_summary
 
 __all__ = ["main", "parse"]
 
@@ -27,6 +28,7 @@ ALL_MODES = (*MODES, SCALE, CALLS)
 
 #: Rounds of `--quick` unless `--rounds` says otherwise: these take about 100 seconds.
 QUICK_ROUNDS = 20
+TLS_ROUNDS = 7
 
 
 def _modes(text: str) -> list[str]:
@@ -47,8 +49,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="COMMIT",
         help="compare two commits, or one and the work tree, in less than two minutes",
     )
+    what.add_argument(
+        "--tls",
+        action="store_true",
+        help="compare antiphon with asyncio on uvloop over TLS, in about a minute",
+    )
     what.add_argument("--report", action="store_true", help="only make the page from the results again")
-    parser.add_argument("--rounds", type=int, help=f"5 by default; with --quick {QUICK_ROUNDS}")
+    parser.add_argument(
+        "--rounds", type=int, help=f"5 by default; with --quick {QUICK_ROUNDS}, with --tls {TLS_ROUNDS}"
+    )
     parser.add_argument("--secs", type=float, default=0.8, help="seconds of a sample (%(default)s)")
     parser.add_argument("--warm", type=float, default=0.2, help="seconds before it (%(default)s)")
     parser.add_argument("--only", metavar="REGEX", help="rows to measure; climit and uvloop's always are")
@@ -133,6 +142,10 @@ def _run_quick(setting: Setting, options: argparse.Namespace) -> None:
     print(summary(names, found))
 
 
+def _run_tls(setting: Setting, options: argparse.Namespace) -> None:
+    print(tls_summary(compare_tls(setting, options.rounds or TLS_ROUNDS)))
+
+
 def _end(signal_number: int, frame: object) -> NoReturn:
     sys.exit(128 + signal_number)
 
@@ -160,7 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seconds=options.secs,
                 warm_up=options.warm,
             )
-            (_run_full if options.quick is None else _run_quick)(setting, options)
+            if options.tls:
+                _run_tls(setting, options)
+            else:
+                (_run_full if options.quick is None else _run_quick)(setting, options)
     except (OSError, RuntimeError, ServerError, ValueError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1

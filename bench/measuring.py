@@ -50,7 +50,14 @@ def measure_once(server: Server, setting: Setting, arguments: Sequence[str]) -> 
         what it found; with a member "error" if that is a failure, and then "server" if the server said
         something.
     """
-    command = [str(setting.tools / "loadgen"), *arguments, "-p", str(server.port), "-P", str(server.pid)]
+    command = [
+        str(setting.tools / setting.generator),
+        *arguments,
+        "-p",
+        str(server.port),
+        "-P",
+        str(server.pid),
+    ]
     times = ["-t", str(setting.seconds), "-w", str(setting.warm_up)]
     sample = _run_generator([*command, *times], setting.cores[1])
     if "error" in sample:

@@ -32,6 +32,7 @@ class Setting:
 
     Attributes:
         tools: the folder of loadgen and climit.
+        generator: the load generator in it.
         python: the main interpreter, in an environment that has the peers.
         older: the same of Python 3.11; None if there is none.
         source: the folder that holds the package antiphon.
@@ -50,6 +51,7 @@ class Setting:
     cores: tuple[int, int]
     seconds: float = 0.8
     warm_up: float = 0.2
+    generator: str = "loadgen"
 
     def interpreter(self, row: Row) -> str:
         """The interpreter of a row; there must be one."""

@@ -1,8 +1,9 @@
 """antiphon with the two classic callbacks."""
 
 from _application import make_channel
-from _listening import parser, serve
+from _listening import parser, serve, tls_context
 
 from antiphon import asynchat, asyncore
 
-serve(asyncore, make_channel(asynchat.async_chat), parser().parse_args().port)
+options = parser().parse_args()
+serve(asyncore, make_channel(asynchat.async_chat), options.port, tls_context(options.tls))

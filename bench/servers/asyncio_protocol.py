@@ -6,8 +6,9 @@ that nothing is quadratic.  The line handler is inlined: no library's API, and t
 """
 
 import asyncio
+import ssl
 
-from _listening import announce, parser
+from _listening import announce, parser, tls_context
 from _loops import run
 
 CHUNK = b"\0" * 65536
@@ -154,10 +155,10 @@ class Callback(Inlined):
         self.out.append(data)
 
 
-async def main(port: int, protocol: type[Inlined]) -> None:
+async def main(port: int, protocol: type[Inlined], tls: ssl.SSLContext | None) -> None:
     """Serve for ever."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=4096, ssl=tls)
     announce(server.sockets[0].getsockname()[1])
     await asyncio.Event().wait()
 
@@ -166,4 +167,5 @@ arguments = parser()
 arguments.add_argument("--loop", default="asyncio")
 arguments.add_argument("--callback", action="store_true")
 options = arguments.parse_args()
-run(main(options.port, Callback if options.callback else Inlined), options.loop)
+protocol = Callback if options.callback else Inlined
+run(main(options.port, protocol, tls_context(options.tls)), options.loop)
