@@ -59,6 +59,11 @@ class Wires:
         self._opened.callback(_end, channel)
         return channel
 
+    def owned(self, sock: socket.socket) -> socket.socket:
+        """`sock`, to be closed in the end."""
+        self._opened.callback(sock.close)
+        return sock
+
     def listener(self, made: Callable[..., Any], channels: Any, **named: Any) -> Any:
         """A channel that listens on 127.0.0.1."""
         listener = self.keep(made(map=channels, **named))

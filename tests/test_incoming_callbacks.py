@@ -417,3 +417,96 @@ def test_no_end_is_told_of_a_message_that_was_closed_while_it_was_collected() ->
     channel.on_data = lambda piece: channel.close() if piece == b"two" else None
     channel.handle_read()
     assert (channel.messages, channel.pieces) == ([b"one"], [b"two"])
+
+
+# -- going on after an error
+
+
+class Resuming(Patient):
+    resumes_after_errors = True
+
+
+@each
+def test_what_waits_when_found_terminator_fails_comes_soon_if_that_is_wanted(number: int) -> None:
+    with connected(Resuming) as (channel, peer):
+        at(channel, number, lambda: 1 / 0)
+        peer.sendall(LINES)
+        turn(channel._map, 2)
+        assert [type(error) for error in channel.errors] == [ZeroDivisionError]
+        assert channel.messages == WORDS
+
+
+def test_each_of_several_failures_is_told_and_all_messages_come() -> None:
+    with connected(Resuming) as (channel, peer):
+        channel.on_found = lambda message: 1 / 0
+        peer.sendall(LINES)
+        turn(channel._map, len(WORDS) + 1)
+        assert [type(error) for error in channel.errors] == [ZeroDivisionError] * len(WORDS)
+        assert channel.messages == WORDS
+
+
+def test_what_waited_is_delivered_once_if_more_comes_before_its_turn() -> None:
+    with connected(Resuming) as (channel, peer):
+        at(channel, 0, lambda: 1 / 0)
+        peer.sendall(LINES)
+        with contextlib.suppress(ZeroDivisionError):
+            channel.handle_read_event()
+        peer.sendall(b"last\n")
+        turn(channel._map, 3)
+        assert channel.messages == [*WORDS, b"last"]
+        assert channel.pieces == []
+
+
+def test_the_beginning_of_a_terminator_that_waited_stays_one() -> None:
+    with connected(Resuming, terminator=b"\r\n") as (channel, peer):
+        channel.on_data = lambda piece: 1 / 0 if piece == b"one" else None
+        peer.sendall(b"one\r")
+        turn(channel._map, 2)
+        peer.sendall(b"\ntwo\r\n")
+        turn(channel._map, 2)
+        assert channel.messages == [b"one", b"two"]
+
+
+def test_what_would_fail_for_ever_is_not_tried_for_ever() -> None:
+    class Wrong(Resuming):
+        def get_terminator(self) -> Any:
+            raise LookupError("no terminator")
+
+    with connected(Wrong) as (channel, peer):
+        peer.sendall(b"one\n")
+        turn(channel._map, 10)
+        assert len(channel.errors) <= 2
+
+
+def test_after_an_error_that_closes_the_channel_nothing_comes() -> None:
+    class Closing(Resuming):
+        def handle_error(self) -> None:
+            super().handle_error()
+            self.close()
+
+    with connected(Closing) as (channel, peer):
+        at(channel, 1, lambda: 1 / 0)
+        peer.sendall(LINES)
+        turn(channel._map, 3)
+        assert channel.messages == WORDS[:2]
+
+
+def test_after_a_close_when_done_nothing_that_waited_comes() -> None:
+    with connected(Resuming) as (channel, peer):
+        at(channel, 1, lambda: 1 / 0)
+        peer.sendall(LINES)
+        turn(channel._map)
+        peer.sendall(b"more\n")
+        channel.close_when_done()
+        turn(channel._map, 3)
+        assert channel.messages[:2] == WORDS[:2]
+        assert b"more" not in channel.messages
+
+
+def test_the_answers_to_what_waited_leave_in_one_send() -> None:
+    with connected(Resuming) as (channel, peer):
+        channel.on_found = lambda message: channel.push(message) if message != WORDS[0] else 1 / 0
+        peer.sendall(LINES)
+        turn(channel._map, 2)
+        assert received(peer) == b"".join(WORDS[1:])
+        assert len(channel.sock.sends) == 1

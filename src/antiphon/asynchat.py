@@ -33,6 +33,8 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
         ac_out_buffer_size: bytes that one `send` is offered at most. Left alone, all that waits is offered,
             and small chunks of a producer are put together: 4096 bytes first, twice as many after each send
             that was taken whole.
+        resumes_after_errors: whether what has arrived behind a message whose callback raised is delivered
+            soon after, if the channel is still open then. Otherwise it waits for more to arrive.
         coalesce_pushes: whether what is pushed while input is delivered leaves in one send after that,
             rather than in one send a push.
         tcp_no_delay: whether TCP sends what it is given at once (TCP_NODELAY), rather than after what it has

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
+from antiphon.errors import is_would_block
 from antiphon.interest import noticed, watched
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
@@ -276,7 +277,15 @@ class Endpoint(Securing):
             return
         if self._ac_guard is not None:
             self._ac_guard.made_connection()
-        self.handle_connect()
+        try:
+            self.handle_connect()
+        except BaseException as error:
+            if not is_would_block(error):  # A handshake is called again until it is through.
+                self._ac_made()
+            raise
+        self._ac_made()
+
+    def _ac_made(self) -> None:
         if not self.closing:
             self.connected = True
             self.connecting = False

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 __all__ = [
     "BEGINNING",
+    "ESCAPING",
     "NETWORK_ERRORS",
     "NOT_NOW",
     "AntiphonError",
     "ConnectFailed",
+    "ExitNow",
     "MessageTooLong",
     "PlaintextReceived",
     "PollerUnavailable",
@@ -44,6 +46,14 @@ NOT_NOW: Final = (BlockingIOError, InterruptedError)
 
 #: Bytes of a message that its error shows at most.
 BEGINNING: Final = 40
+
+
+class ExitNow(Exception):  # noqa: N818 (the name that programs raise and catch)
+    """Raise it in a handler to leave the loop: it passes through instead of going to `handle_error`."""
+
+
+#: What a handler may raise to leave the loop.
+ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, SystemExit)
 
 
 class AntiphonError(Exception):

@@ -4,19 +4,12 @@ import logging
 from typing import Any, Final
 
 from antiphon.endings import ERROR, because, tell_of_error
+from antiphon.errors import ESCAPING, ExitNow
 from antiphon.logs import LimitedLog, origin_of
 
 __all__ = ["ESCAPING", "ExitNow", "contain"]
 
 _limited: Final = LimitedLog(logging.getLogger("antiphon.channels"), burst=10)
-
-
-class ExitNow(Exception):  # noqa: N818 (the name that programs raise and catch)
-    """Raise it in a handler to leave the loop: it passes through instead of going to `handle_error`."""
-
-
-#: What a handler may raise to leave the loop.
-ESCAPING: Final[tuple[type[BaseException], ...]] = (ExitNow, KeyboardInterrupt, SystemExit)
 
 
 def contain(channel: Any) -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final, TypeAlias
 
 from antiphon import counting
 from antiphon.counting import note_messages, observed
-from antiphon.endings import tell_of_error
 from antiphon.errors import is_would_block
+from antiphon.failures import contain
 from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
+from antiphon.scheduling import Scheduling
 from antiphon.sizes import ADAPTIVE, FIRST, LARGEST, SIZED, adapted
 
 __all__ = ["FIRST_WINDOW", "Incoming", "position_in"]
@@ -49,6 +50,7 @@ class Incoming(Outgoing):
     """
 
     ac_in_buffer_size: int = ADAPTIVE
+    resumes_after_errors = False
     coalesce_pushes = os.environ.get("ANTIPHON_COALESCE_PUSHES", "1") != "0"
     use_encoding: Any = 0
     encoding = "latin-1"
@@ -176,7 +178,7 @@ class Incoming(Outgoing):
         except OSError as error:
             if is_would_block(error):
                 raise
-            tell_of_error(self)
+            contain(self)
             return
         if type(data) is not bytes:
             data = self._ac_as_received(data)
@@ -191,6 +193,9 @@ class Incoming(Outgoing):
             self._ac_cork = DELIVERING
         try:
             self._ac_feed(data)
+        except BaseException:
+            self._ac_go_on_later()
+            raise
         finally:
             if not cork:
                 self._ac_cork = 0
@@ -198,6 +203,40 @@ class Incoming(Outgoing):
                     self.initiate_send()
                     if self._ac_outbox:  # Our initiate_send may be overridden.
                         self._ac_note_output()
+
+    def _ac_go_on_later(self) -> None:
+        """Have what an exception of a callback kept from it handed over: the peer may say nothing more."""
+        if self.resumes_after_errors and self._ac_loop is not None and self._ac_waiting() > 0:
+            Scheduling.call_later(self, 0, self._ac_go_on)
+
+    def _ac_go_on(self) -> None:
+        waiting = self._ac_waiting()
+        if not waiting:  # More has come, and taken it along.
+            return
+        try:
+            self._ac_feed_apart(b"")
+        except BaseException:
+            if self._ac_waiting() < waiting:  # Else the same would fail for ever.
+                self._ac_go_on_later()
+            raise
+
+    def _ac_waiting(self) -> int:
+        """How much is there to hand over."""
+        return len(self.ac_in_buffer) + self._ac_owes
+
+    def _ac_feed_apart(self, data: bytes) -> None:
+        """As what follows a `recv`."""
+        if self._ac_deaf and not self._ac_hears_again(data):
+            return
+        cork = self._ac_cork
+        if not cork and self.coalesce_pushes:
+            self._ac_cork = DELIVERING
+        try:
+            self._ac_feed(data)
+        finally:
+            if not cork:
+                self._ac_cork = 0
+                self._ac_flush()
 
     def _ac_as_received(self, data: Any) -> bytes:
         if isinstance(data, str) and (self.use_encoding or not data):

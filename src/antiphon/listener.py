@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon.admission import Census, unadopted
-from antiphon.endings import ERROR, because, tell_of_error
-from antiphon.failures import ESCAPING
+from antiphon.endings import ERROR, because
+from antiphon.failures import ESCAPING, contain
 from antiphon.refusals import Refusals
 from antiphon.reserve import reserve
 
@@ -200,7 +200,7 @@ class Backlog:
             connection.close()
         if place is not None and not place.is_held:
             place.leave()
-        tell_of_error(self._channel)
+        contain(self._channel)
 
     # -- limits --------------------------------------------------------------------------------------
 

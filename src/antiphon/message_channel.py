@@ -16,7 +16,6 @@ from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
 from antiphon.framing.messages import MessageBuffer
 from antiphon.framing.terminators import Terminator, as_terminator, kind_of
-from antiphon.outbox import DELIVERING
 from antiphon.sizes import LARGEST, SIZED
 from antiphon.tls import Securing
 
@@ -85,6 +84,7 @@ class MessageChannel(async_chat):
     high_water: int | None = 262_144
     max_outgoing: int | None = 67_108_864
     backpressure: bool = True
+    resumes_after_errors = True
     last_terminator: bytes
 
     _ac_terminator: Terminator
@@ -214,18 +214,7 @@ class MessageChannel(async_chat):
             TypeError: it is something else.
             Exception: what the handlers raise.
         """
-        data = self._ac_as_received(data)
-        if self._ac_deaf and not self._ac_hears_again(data):
-            return
-        cork = self._ac_cork
-        if not cork and self.coalesce_pushes:
-            self._ac_cork = DELIVERING
-        try:
-            self._ac_feed(data)
-        finally:
-            if not cork:
-                self._ac_cork = 0
-                self._ac_flush()
+        self._ac_feed_apart(self._ac_as_received(data))
 
     def take_buffer(self, used: int | None = None) -> bytes:
         """Take what was received and not delivered. It will not be delivered.

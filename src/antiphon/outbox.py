@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Final, TypeAlias
 
+from antiphon.errors import ESCAPING
 from antiphon.producers import Producer
 
 __all__ = [
@@ -244,6 +245,10 @@ class Outbox(deque[Any]):
                     raise
                 self._return(_Failed(failure.__cause__))  # What it gave before leaves first.
                 break
+            except BaseException:
+                if chunks and self:
+                    super().appendleft(b"".join(chunks))
+                raise
             if not self:  # It has closed the channel.
                 return b""
             if self[0] is not producer:  # It has put something before itself.
@@ -265,6 +270,8 @@ class Outbox(deque[Any]):
         try:
             chunk = producer.more()
             return b"" if chunk is None else self._as_bytes(chunk)
+        except ESCAPING:  # The loop may be entered again, and the producer be asked again.
+            raise
         except Exception as error:
             self.finish(producer)
             raise ProducerFailed(f"{producer!r} failed") from error

@@ -7,9 +7,9 @@ from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
 from antiphon.counting import note_sent
 from antiphon.direct import is_plain, send_file
-from antiphon.endings import ERROR, because, tell_of_error
+from antiphon.endings import ERROR, because
 from antiphon.errors import NOT_NOW, is_would_block
-from antiphon.failures import ESCAPING
+from antiphon.failures import ESCAPING, contain
 from antiphon.half_closing import EndOfOutput
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
@@ -299,6 +299,9 @@ class Outgoing(dispatcher):
             try:
                 if self._ac_established or self.connected:
                     self._ac_send_pieces(outbox)
+            except BaseException:  # A producer leaves the loop.
+                self._ac_note_output()
+                raise
             finally:
                 self._ac_cork = cork
                 if self._ac_foreign_fifo is not None:
@@ -379,7 +382,7 @@ class Outgoing(dispatcher):
                 outbox.finish(first)
                 self._ac_producer_failed(error)
             else:
-                tell_of_error(self)
+                contain(self)
         return 0
 
     def _ac_send_several(self, outbox: Outbox, pieces: list[Any]) -> int:
@@ -406,7 +409,7 @@ class Outgoing(dispatcher):
     def _ac_send_failed(self, error: OSError) -> None:
         """Deal with what a subclass's `send` raised; what it didn't send waits."""
         if not isinstance(error, NOT_NOW) and not is_would_block(error):
-            tell_of_error(self)
+            contain(self)
 
     def _ac_producer_failed(self, error: BaseException | None) -> None:
         """Report what a producer raised, and close: the peer would mistake what follows."""
@@ -415,7 +418,7 @@ class Outgoing(dispatcher):
         except ESCAPING:
             raise
         except Exception:
-            tell_of_error(self)
+            contain(self)
         if not self.closing:
             because(ERROR, self, self.close)
 

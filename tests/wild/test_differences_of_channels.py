@@ -229,6 +229,26 @@ def whether_tcp_waits_with_the_switch(modules: Modules) -> object:
     return whether_tcp_waits(modules, tcp_no_delay=False)
 
 
+def connections_told_when_telling_fails(modules: Modules) -> object:
+    """handle_connect() raises, and handle_error() leaves the channel open. How often is it called?"""
+    calls: list[None] = []
+
+    def handle_connect(self: Any) -> None:
+        calls.append(None)
+        raise LookupError("as asked")
+
+    body = {"handle_connect": handle_connect, "handle_error": lambda self: None}
+    channels: dict[int, Any] = {}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        channel = noting(modules.asyncore.dispatcher, **body)(map=channels)
+        channel.create_socket()
+        channel.connect(server.getsockname())
+        step(modules, channels, 3)
+        told = len(calls), channel.connected
+        channel.close()
+        return told
+
+
 ALL = [b"QUIT", b"DELE 1", b"DELE 2"]
 DIFFERENCES = [
     defect(after_close_when_done, original=ALL, wanted=[b"QUIT"]),
@@ -241,6 +261,7 @@ DIFFERENCES = [
     defect(the_queue_after_close, original=1, wanted=0),
     defect(data_before_a_hang_up, original=b"a", wanted=b"ab"),
     defect(data_after_collecting_failed, original=[b"one", b"one", b"two"], wanted=[b"one", b"two"]),
+    defect(connections_told_when_telling_fails, original=(3, False), wanted=(1, True)),
     defect(wrong_arguments, original=[""] * 5, wanted=["TypeError"] * 5),
     defect(
         a_producer_that_fails,

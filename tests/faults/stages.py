@@ -1,0 +1,465 @@
+"""A loop with one channel that misbehaves between two that don't, and what became of all three.
+
+Each scene sets up the channel in whose handler something happens, and says how to find out whether what it
+was to receive, to send or to be told has come once.
+"""
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from antiphon import MessageChannel, asyncore
+from antiphon.asynchat import async_chat
+from loop_support import Noting, Wires
+
+#: What is still to be done in the end: () -> what was observed.
+Outcome = Callable[[], object]
+Scene = Callable[["Stage"], Outcome]
+
+LINES: Final = [b"one", b"two", b"three"]
+
+
+class Stage:
+    """Where a handler misbehaves, once.
+
+    Args:
+        wires: opens what is needed, and closes it.
+        channels: the map.
+        act: what the handler does besides its work, the first time; called with its channel.
+
+    Attributes:
+        told: the exceptions that the channel's `handle_error` was called for.
+        acted: whether the handler has misbehaved.
+    """
+
+    def __init__(self, wires: Wires, channels: Any, act: Callable[[Any], object]) -> None:
+        self.wires, self.channels = wires, channels
+        self.act = act
+        self.acted = False
+        self.told: list[BaseException | None] = []
+        self.bystanders: list[tuple[Noting, socket.socket]] = []
+
+    def misbehave(self, channel: Any) -> None:
+        """Called by the handler of the scene in the middle of its work."""
+        if not self.acted:
+            self.acted = True
+            self.act(channel)
+
+    def note_error(self) -> None:
+        self.told.append(sys.exc_info()[1])
+
+    def add_bystander(self) -> None:
+        self.bystanders.append(self.wires.channel(Noting, self.channels))
+
+    def speak(self, data: bytes) -> None:
+        """Have something arrive at every bystander."""
+        for _, far in self.bystanders:
+            far.send(data)
+
+    def heard(self) -> set[tuple[bytes, frozenset[str]]]:
+        """What the bystanders have received, and which of their handlers were called."""
+        return {(bystander.received, frozenset(bystander.events)) for bystander, _ in self.bystanders}
+
+    def enter(self, made: type, **body: Any) -> tuple[Any, socket.socket]:
+        """A channel of this class, with these methods, that goes on after its errors; its peer."""
+        return self.wires.channel(self.kind(made, **body), self.channels)
+
+    def kind(self, made: type, **body: Any) -> Any:
+        note_error = self.note_error
+        methods = {"handle_error": lambda channel: note_error(), **body}
+        return type("Subject", (made,), methods)
+
+
+class Reading(asyncore.dispatcher):
+    """Keeps what it receives."""
+
+    received = b""
+
+    def handle_read(self) -> None:
+        self.received += self.recv(100)
+
+    def handle_close(self) -> None:
+        self.close()
+
+
+class Lines(async_chat):
+    """Keeps its lines."""
+
+    resumes_after_errors = True
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        super().__init__(sock, map)
+        self.lines: list[bytes] = []
+        self.set_terminator(b"\n")
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        self._collect_incoming_data(data)
+
+    def found_terminator(self) -> None:
+        self.lines.append(self._get_data())
+
+
+class Messages(MessageChannel):
+    """Keeps its messages."""
+
+    terminator = b"\n"
+    max_message_size = 10
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        super().__init__(sock, map)
+        self.lines: list[bytes] = []
+
+    def message_received(self, message: bytes) -> None:
+        self.lines.append(message)
+
+
+def arrived(far: socket.socket) -> bytes:
+    """All that waits at `far`, a socket that does not block."""
+    data = b""
+    try:
+        while piece := far.recv(65536):
+            data += piece
+    except (BlockingIOError, ConnectionResetError):
+        pass
+    return data
+
+
+# -- a dispatcher -----------------------------------------------------------------------------------------
+
+
+def handle_read(stage: Stage) -> Outcome:
+    def handler(channel: Any) -> None:
+        Reading.handle_read(channel)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Reading, handle_read=handler)
+    far.send(b"one ")
+
+    def outcome() -> object:
+        return channel.received == b"one "
+
+    return outcome
+
+
+def _asked(stage: Stage, predicate: str) -> Outcome:
+    def asked(channel: Any) -> bool:
+        stage.misbehave(channel)
+        return predicate == "readable"
+
+    channel, far = stage.enter(Reading, **{predicate: asked})
+    far.send(b"one ")
+    return lambda: channel.received == b"one "
+
+
+def readable(stage: Stage) -> Outcome:
+    return _asked(stage, "readable")
+
+
+def writable(stage: Stage) -> Outcome:
+    return _asked(stage, "writable")
+
+
+def handle_write(stage: Stage) -> Outcome:
+    def handler(channel: Any) -> None:
+        channel.rest = channel.rest[channel.send(channel.rest[:4]) :]
+        stage.misbehave(channel)
+
+    _, far = stage.enter(
+        Reading, rest=b"one two three", handle_write=handler, writable=lambda self: bool(self.rest)
+    )
+    return lambda: arrived(far) == b"one two three"
+
+
+def handle_accept(stage: Stage) -> Outcome:
+    taken: list[socket.socket] = []
+
+    def handler(channel: Any) -> None:
+        pair = channel.accept()
+        if pair is not None:
+            taken.append(pair[0])
+            stage.wires.owned(pair[0])
+            stage.misbehave(channel)
+
+    listener = stage.wires.listener(stage.kind(Reading, handle_accept=handler), stage.channels)
+    address = listener.socket.getsockname()
+    clients = [stage.wires.client(address) for _ in range(3)]
+    addresses = {client.getsockname() for client in clients}
+    return lambda: {sock.getpeername() for sock in taken} == addresses and len(taken) == 3
+
+
+def handle_accepted(stage: Stage) -> Outcome:
+    addresses: list[object] = []
+
+    def handler(channel: Any, sock: socket.socket, address: object) -> None:
+        addresses.append(address)
+        stage.wires.owned(sock)
+        stage.misbehave(channel)
+
+    listener = stage.wires.listener(stage.kind(Reading, handle_accepted=handler), stage.channels)
+    address = listener.socket.getsockname()
+    clients = [stage.wires.client(address) for _ in range(3)]
+    return lambda: set(addresses) == {client.getsockname() for client in clients} and len(addresses) == 3
+
+
+def handle_connect(stage: Stage) -> Outcome:
+    connections: list[int] = []
+
+    def handler(channel: Any) -> None:
+        connections.append(1)
+        stage.misbehave(channel)
+
+    server = stage.wires.owned(socket.create_server(("127.0.0.1", 0)))
+    channel = stage.wires.keep(stage.kind(Reading, handle_connect=handler)(map=stage.channels))
+    channel.create_socket()
+    channel.connect(server.getsockname())
+    far = stage.wires.owned(server.accept()[0])
+    far.sendall(b"one ")
+    return lambda: (connections, channel.connected, channel.received) == ([1], True, b"one ")
+
+
+def handle_close(stage: Stage) -> Outcome:
+    closes: list[int] = []
+
+    def handler(channel: Any) -> None:
+        closes.append(1)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Reading, handle_close=handler)
+    far.send(b"one ")
+    far.close()
+    return lambda: (closes, channel.received) == ([1], b"one ")
+
+
+def handle_expt(stage: Stage) -> Outcome:
+    urgent: list[bytes] = []
+
+    def handler(channel: Any) -> None:
+        urgent.append(channel.socket.recv(1, socket.MSG_OOB))
+        stage.misbehave(channel)
+
+    near, far = stage.wires.pair(socket.AF_INET)
+    channel = stage.wires.keep(stage.kind(Reading, handle_expt=handler)(near, stage.channels))
+    far.send(b"one ")  # Before it: what is read behind out-of-band data passes it over.
+    far.send(b"!", socket.MSG_OOB)
+    return lambda: (urgent, channel.received) == ([b"!"], b"one ")
+
+
+# -- input ------------------------------------------------------------------------------------------------
+
+
+def collect_incoming_data(stage: Stage) -> Outcome:
+    def collect(channel: Any, data: bytes) -> None:
+        Lines.collect_incoming_data(channel, data)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, collect_incoming_data=collect)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def collecting_what_is_counted(stage: Stage) -> Outcome:
+    def collect(channel: Any, data: bytes) -> None:
+        Lines.collect_incoming_data(channel, data)
+        stage.misbehave(channel)
+
+    def found(channel: Any) -> None:
+        channel.lines.append(channel._get_data())
+        channel.set_terminator(3)
+
+    channel, far = stage.enter(Lines, collect_incoming_data=collect, found_terminator=found)
+    channel.set_terminator(3)
+    far.send(b"onetwosix")
+    return lambda: channel.lines == [b"one", b"two", b"six"]
+
+
+def collecting_the_beginning(stage: Stage) -> Outcome:
+    def collect(channel: Any, data: bytes) -> None:
+        Lines.collect_incoming_data(channel, data)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, collect_incoming_data=collect)
+    far.send(b"one")
+    return lambda: channel.incoming == [b"one"]
+
+
+def found_terminator(stage: Stage) -> Outcome:
+    def found(channel: Any) -> None:
+        Lines.found_terminator(channel)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, found_terminator=found)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def found_terminator_of_the_second(stage: Stage) -> Outcome:
+    def found(channel: Any) -> None:
+        Lines.found_terminator(channel)
+        if len(channel.lines) == 2:
+            stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, found_terminator=found)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def message_received(stage: Stage) -> Outcome:
+    def received(channel: Any, message: bytes) -> None:
+        channel.lines.append(message)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Messages, message_received=received)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def message_received_alone(stage: Stage) -> Outcome:
+    def received(channel: Any, message: bytes) -> None:
+        channel.lines.append(message)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Messages, message_received=received)
+    far.send(b"one\n")
+    return lambda: channel.lines == [b"one"]
+
+
+def messages_received(stage: Stage) -> Outcome:
+    def received(channel: Any, messages: list[bytes]) -> None:
+        channel.lines += messages
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Messages, messages_received=received)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def handle_overflow(stage: Stage) -> Outcome:
+    overflows: list[int] = []
+
+    def overflow(channel: Any, error: object) -> None:
+        overflows.append(1)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Messages, handle_overflow=overflow)
+    far.send(b"one\n" + b"x" * 20 + b"\ntwo\nthree\n")
+    return lambda: (channel.lines, overflows) == (LINES, [1])
+
+
+# -- output -----------------------------------------------------------------------------------------------
+
+
+class _Counting:
+    """A producer of three chunks."""
+
+    def __init__(self, before: Callable[[], object], when: int) -> None:
+        self.chunks = [b"one ", b"two ", b"three"]
+        self.before, self.when = before, when
+
+    def more(self) -> bytes:
+        if len(self.chunks) == self.when:
+            self.before()
+        return self.chunks.pop(0) if self.chunks else b""
+
+
+def _producer(stage: Stage, when: int, size: int | None = None) -> Outcome:
+    channel, far = stage.enter(Lines)
+    if size is not None:
+        channel.ac_out_buffer_size = size
+    channel.producer_fifo.append(b"zero ")
+    channel.producer_fifo.append(_Counting(lambda: stage.misbehave(channel), when))
+    channel.producer_fifo.append(b" four")
+    return lambda: arrived(far) == b"zero one two three four"
+
+
+def more(stage: Stage) -> Outcome:
+    return _producer(stage, 3)
+
+
+def more_in_the_middle(stage: Stage) -> Outcome:
+    return _producer(stage, 2)
+
+
+def more_in_the_middle_with_a_size(stage: Stage) -> Outcome:
+    return _producer(stage, 2, size=100)
+
+
+def more_of_an_answer(stage: Stage) -> Outcome:
+    def found(channel: Any) -> None:
+        Lines.found_terminator(channel)
+        channel.push_with_producer(_Counting(lambda: stage.misbehave(channel), 2))
+        channel.push(b" four")
+
+    _, far = stage.enter(Lines, found_terminator=found)
+    far.send(b"question\n")
+    return lambda: arrived(far) == b"one two three four"
+
+
+def more_at_the_end(stage: Stage) -> Outcome:
+    return _producer(stage, 0)
+
+
+# -- what is due, and what other threads ask for ----------------------------------------------------------
+
+
+def _calls(stage: Stage, schedule: Callable[[Callable[..., object], int], object]) -> Outcome:
+    called: list[int] = []
+
+    def call(number: int) -> None:
+        called.append(number)
+        if number == 1:
+            stage.misbehave(None)
+
+    for number in range(4):
+        schedule(call, number)
+    return lambda: called == [0, 1, 2, 3]
+
+
+def timer_of_a_channel(stage: Stage) -> Outcome:
+    channel, _ = stage.enter(Reading)
+    return _calls(stage, lambda call, number: channel.call_later(0, call, number))
+
+
+def timer_of_the_loop(stage: Stage) -> Outcome:
+    loop = asyncore.get_loop(stage.channels)
+    return _calls(stage, lambda call, number: loop.call_later(0, call, number))
+
+
+def call_soon_threadsafe_of_a_channel(stage: Stage) -> Outcome:
+    channel, _ = stage.enter(Reading)
+    return _calls(stage, channel.call_soon_threadsafe)
+
+
+def call_soon_threadsafe_of_the_loop(stage: Stage) -> Outcome:
+    return _calls(stage, asyncore.get_loop(stage.channels).call_soon_threadsafe)
+
+
+SCENES: Final[list[Scene]] = [
+    handle_read,
+    readable,
+    writable,
+    handle_write,
+    handle_accept,
+    handle_accepted,
+    handle_connect,
+    handle_close,
+    handle_expt,
+    collect_incoming_data,
+    collecting_what_is_counted,
+    collecting_the_beginning,
+    found_terminator,
+    found_terminator_of_the_second,
+    message_received,
+    message_received_alone,
+    messages_received,
+    handle_overflow,
+    more,
+    more_in_the_middle,
+    more_in_the_middle_with_a_size,
+    more_of_an_answer,
+    more_at_the_end,
+    timer_of_a_channel,
+    timer_of_the_loop,
+    call_soon_threadsafe_of_a_channel,
+    call_soon_threadsafe_of_the_loop,
+]
