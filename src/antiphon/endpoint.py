@@ -78,6 +78,7 @@ class Endpoint(Securing):
     _ac_reading_paused: int
     _ac_input_ended = False
     _ac_output_ended = False
+    _ac_telling = False
     _ac_untracked = False
     _ac_connect_failed = False
 
@@ -275,6 +276,9 @@ class Endpoint(Securing):
         if code:
             self._ac_fail_to_connect(OSError(code, strerror(code)))
             return
+        if self._ac_telling:  # It runs the loop, and is not called again for that.
+            return
+        self._ac_telling = True
         if self._ac_guard is not None:
             self._ac_guard.made_connection()
         try:
@@ -283,7 +287,10 @@ class Endpoint(Securing):
             if not is_would_block(error):  # A handshake is called again until it is through.
                 self._ac_made()
             raise
-        self._ac_made()
+        else:
+            self._ac_made()
+        finally:
+            self._ac_telling = False
 
     def _ac_made(self) -> None:
         if not self.closing:

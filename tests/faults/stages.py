@@ -4,6 +4,7 @@ Each scene sets up the channel in whose handler something happens, and says how 
 was to receive, to send or to be told has come once.
 """
 
+import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class Stage:
     def speak(self, data: bytes) -> None:
         """Have something arrive at every bystander."""
         for _, far in self.bystanders:
-            far.send(data)
+            with contextlib.suppress(BrokenPipeError):
+                far.send(data)
 
     def heard(self) -> set[tuple[bytes, frozenset[str]]]:
         """What the bystanders have received, and which of their handlers were called."""
