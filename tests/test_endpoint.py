@@ -13,6 +13,7 @@ import pytest
 import loop_support
 from antiphon import asyncore
 from antiphon.endpoint import Endpoint, strerror
+from antiphon.errors import WouldBlock
 from antiphon.outbox import DELIVERING
 from loop_support import Noting, Wires, Writing, spin
 
@@ -459,3 +460,21 @@ def test_another_base_may_take_the_arguments_of_the_constructor() -> None:
             super().__init__(map={})
 
     assert Both("channel").name == "channel"
+
+
+def test_a_handshake_in_handle_connect_that_has_to_wait_is_called_again(wires: Wires) -> None:
+    class Shaking(Noting):
+        def handle_connect(self) -> None:
+            super().handle_connect()
+            if self.events != ["connect"] * 3:
+                raise WouldBlock
+
+    channels = wires.map()
+    server = wires.owned(socket.create_server(("127.0.0.1", 0)))
+    channel = wires.keep(Shaking(map=channels))
+    channel.create_socket()
+    channel.connect(server.getsockname())
+    wires.owned(server.accept()[0])
+    spin(channels, turns=5)
+    assert channel.events == ["connect"] * 3
+    assert channel.connected

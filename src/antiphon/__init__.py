@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antiphon.datagrams import DatagramChannel
+    from antiphon.ending import Drained
     from antiphon.listening import create_server
     from antiphon.message_channel import MessageChannel
 
-__all__ = ["DatagramChannel", "MessageChannel", "__version__", "create_server", "install"]
+__all__ = ["DatagramChannel", "MessageChannel", "__version__", "create_server", "drain", "install", "stop"]
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,33 @@ def install() -> None:
 
     sys.modules["asyncore"] = asyncore
     sys.modules["asynchat"] = asynchat
+
+
+def stop(map: Any = None) -> None:
+    """Have `asyncore.loop()` return after its present turn; in any thread, and in a signal handler.
+
+    Args:
+        map: whose loop; `asyncore.socket_map` if None.
+    """
+    from antiphon import asyncore
+
+    asyncore.get_loop(map).stop()
+
+
+def drain(deadline: float, map: Any = None, *, use_poll: bool = False) -> "Drained":
+    """End all channels when they have sent what they have to send; at the deadline, those that have not.
+
+    Args:
+        deadline: seconds that it takes at most, 0 or more.
+        map: whose channels; `asyncore.socket_map` if None.
+        use_poll: as of `asyncore.loop`.
+
+    Returns:
+        How many channels ended in which way: (listeners, flushed, lost, aborted).
+    """
+    from antiphon import asyncore
+
+    return asyncore.get_loop(map).drain(deadline, use_poll=use_poll)
 
 
 def __getattr__(name: str) -> Any:

@@ -71,6 +71,13 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
         """Called once, when the connection has ended or `close_when_done` is through. By default closes."""
         self.close()
 
+    def handle_drain(self) -> None:
+        """Called when the loop is being drained. By default, `close_when_done()`; a listener is closed."""
+        if self.accepting:
+            self.close()
+        else:
+            self.close_when_done()
+
     def discard_buffers(self) -> None:
         """Drop all that was received and not delivered, and all that was to be sent."""
         self.ac_in_buffer = b""

@@ -57,14 +57,7 @@ __all__ = [
 
 #: What ends a connection.  Programs read this set, and replace it.
 _DISCONNECTED: frozenset[int] = frozenset(
-    {
-        errno.ECONNRESET,
-        errno.ENOTCONN,
-        errno.ESHUTDOWN,
-        errno.ECONNABORTED,
-        errno.EPIPE,
-        errno.EBADF,
-    }
+    {errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EPIPE, errno.EBADF}
 )
 _reraised_exceptions: Final = ESCAPING
 _strerror = strerror
@@ -157,7 +150,7 @@ def loop(
     map: Any = None,
     count: int | None = None,
 ) -> None:
-    """Have the channels of a map handle what happens to them until none is left.
+    """Have the channels of a map handle what happens to them until none is left, or the loop is stopped.
 
     Args:
         timeout: seconds that one turn waits at most. Nothing depends on it: timers and other threads wake
@@ -167,11 +160,21 @@ def loop(
         count: turns at most; None for as many as it takes.
     """
     channels = socket_map if map is None else map
+    mine = channels.loop if type(channels) is ChannelMap else loop_of(channels)
     turn = poll2 if use_poll and hasattr(select, "poll") else poll
+    stopped = mine.stopped
+    if mine.stop_pending:
+        return mine.heed_stop()
     for _ in itertools.repeat(None) if count is None else itertools.repeat(None, count):
-        if not channels and not loop_of(channels).busy:
-            return
+        if not channels and not mine.busy:
+            return None
         turn(timeout, channels)
+        if mine.stopped is not stopped:
+            return mine.heed_stop()
+    return None
+
+
+Loop.run = staticmethod(loop)
 
 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:

@@ -78,6 +78,10 @@ class Endpoint(Securing):
     _ac_reading_paused: int
     _ac_input_ended = False
     _ac_output_ended = False
+    #: Whether its own direction has ended, and it waits for the peer's end.
+    _ac_lingers = False
+    #: Whether it was closed with something still to send.
+    _ac_unsent = False
     _ac_telling = False
     _ac_untracked = False
     _ac_connect_failed = False
@@ -131,6 +135,7 @@ class Endpoint(Securing):
             self._ac_ending = None
         if self.closing or self._ac_backlog is not None:
             self.closing = self._ac_paused = self._ac_accept_failed = False
+            self._ac_lingers = self._ac_unsent = False
             self._ac_leave_listener()
         if unadopted:
             adopt(self, self._ac_socket)
@@ -342,6 +347,16 @@ class Endpoint(Securing):
             except OSError as error:
                 if error.errno not in _CLOSED:
                     raise
+
+    def handle_drain(self) -> None:
+        """Called when the loop is being drained: the channel is to end, when it has sent what it owes.
+
+        By default a listener is closed, and any other channel as soon as it has nothing to write.
+        """
+        if self.accepting:
+            self.close()
+        elif self._ac_loop is not None and self._ac_loop.draining is not None:
+            self._ac_loop.draining.close_at_rest(self)
 
     # The last of the class, since it hides the module of that name from the definitions that follow it.
     @property

@@ -254,7 +254,11 @@ class Incoming(Outgoing):
         if self._ac_left or self._ac_owes:
             self._ac_catch_up(received)
         else:
-            terminator = self.get_terminator()
+            try:
+                terminator = self.get_terminator()
+            except BaseException:
+                self._ac_catch_up(received)
+                raise
             if type(terminator) is bytes and terminator:
                 message, found, rest = received.partition(terminator)
                 if found:  # Most reads of a dialogue are a single message, of which nothing need be noted.

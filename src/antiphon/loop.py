@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
-from antiphon.calls import Calls
+from antiphon.ending import Ending
 from antiphon.failures import ESCAPING, contain
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
@@ -48,7 +48,7 @@ class Host(Protocol):
         """Raise RuntimeError unless a turn that is about to begin is the host's."""
 
 
-class Loop(Calls, Observable):
+class Loop(Ending, Observable):
     """Waits for the channels of one map.
 
     Args:
@@ -119,6 +119,8 @@ class Loop(Calls, Observable):
             self._mirror.forget(fd)
         if self._poller is not None:
             self._poller.forget(fd)
+        if self._waiting:  # A signal handler: it may have been the last.
+            self.wake()
 
     def left(self, fd: int, channel: Any) -> None:
         """`channel` has given up `fd`, which may mean another one by now."""
@@ -161,7 +163,7 @@ class Loop(Calls, Observable):
             dispatch: called with the loop and what is ready.
         """
         lock = self._lock
-        if not lock.acquire(False) and not _acquire(lock, timeout):
+        if not lock.acquire(False) and not self._acquire(timeout):
             return
         try:
             if (self._more_to_do or _handing_over or not self.map) and not self._begin():
@@ -200,6 +202,16 @@ class Loop(Calls, Observable):
         finally:
             if counts:
                 self.counts.note_turn(self.now() - began)
+
+    def _acquire(self, timeout: float | None) -> bool:
+        """Wait until no other thread is in a turn; whether this one is to make its own."""
+        stopped = self.stopped
+        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        if not self._lock.acquire(timeout=limit):
+            return False
+        if self.stopped is not stopped:
+            self._lock.release()
+        return self.stopped is stopped
 
     def _begin(self) -> bool:
         """Do what comes before the wait; whether there is anything to wait for."""
@@ -312,6 +324,8 @@ class Loop(Calls, Observable):
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             return self._make_do()
+        if self.stop_pending:  # By a signal, when there was nothing to be woken yet.
+            self._wakeup.wake()
         self._claim(self._wakeup.fileno())
         poller.watch(self._wakeup.fileno(), READ)
         return poller
@@ -482,9 +496,3 @@ def _leave_parents() -> None:
 
 if sys.platform != "win32":  # pragma: no branch: Windows has no fork
     os.register_at_fork(after_in_child=_leave_parents)
-
-
-def _acquire(lock: Any, timeout: float | None) -> bool:
-    limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-    acquired: bool = lock.acquire(timeout=limit)
-    return acquired

@@ -7,9 +7,9 @@ from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
 from antiphon.counting import note_sent
 from antiphon.direct import is_plain, send_file
-from antiphon.endings import ERROR, because
+from antiphon.endings import ERROR, OWN, because
 from antiphon.errors import NOT_NOW, is_would_block
-from antiphon.failures import ESCAPING, contain
+from antiphon.failures import contain
 from antiphon.half_closing import EndOfOutput
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
@@ -110,9 +110,11 @@ class Outgoing(dispatcher):
 
         That is so if the mark at which to close was taken off the queue again, by a way that doesn't tell.
         """
+        if self._ac_lingers and self._ac_loop is not None and self._ac_loop.draining is not None:
+            self._ac_loop.draining.wait_longer(self)
         own = self._ac_outbox if isinstance(self._ac_outbox, Outbox) else ()
         waiting = (*own, *(self._ac_foreign_fifo or ()))
-        if self.closing or any(item is None for item in waiting):
+        if self.closing or self._ac_lingers or any(item is None for item in waiting):
             return False
         self._ac_deaf = False
         return True
@@ -331,7 +333,7 @@ class Outgoing(dispatcher):
                 self._ac_producer_failed(failure.__cause__)
                 return
             if isinstance(piece, CloseMark):
-                self._ac_finish()
+                self._ac_end()
                 return
             if piece is None or not self._ac_send_piece(piece) or not self.connected:
                 return
@@ -339,6 +341,15 @@ class Outgoing(dispatcher):
             budget -= len(piece)
             if budget <= 0:
                 return
+
+    def _ac_end(self) -> None:
+        """All has left that was before the mark: close, or wait for the peer to."""
+        draining = None if self._ac_loop is None else self._ac_loop.draining
+        if draining is None or not draining.linger(self):
+            self._ac_finish()
+        else:
+            self._ac_lingers = True
+            self._ac_ending = self._ac_ending or OWN
 
     def _ac_send_piece(self, piece: Any) -> bool:
         """Send one piece; whether all of it was taken."""
@@ -415,8 +426,6 @@ class Outgoing(dispatcher):
         """Report what a producer raised, and close: the peer would mistake what follows."""
         try:
             raise error if error is not None else AssertionError
-        except ESCAPING:
-            raise
         except Exception:
             contain(self)
         if not self.closing:
@@ -455,6 +464,8 @@ class Outgoing(dispatcher):
             self._ac_take_over()
         outbox, self._ac_outbox = self._ac_outbox, None
         self._ac_writes = False
+        if outbox:
+            self._ac_unsent = isinstance(outbox, bytes) or any(item is not None for item in outbox)
         if isinstance(outbox, Outbox):
             outbox.changed = None
             outbox.discard()

@@ -1,4 +1,4 @@
-"""Every handler, every poller: it closes its channel or others, opens it anew, runs the loop, swaps its socket."""
+"""Every handler, every poller: it closes a channel, opens it anew, runs the loop, replaces its socket."""
 
 import socket
 from collections.abc import Callable
