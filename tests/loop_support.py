@@ -49,6 +49,14 @@ class Wires:
         self._opened.callback(asyncore.close_all, channels, ignore_all=True)
         return channels
 
+    def plain_map(self) -> dict[int, Any]:
+        """A map that doesn't tell its loop of changes."""
+        channels: dict[int, Any] = {}
+        loop = asyncore.get_loop(channels)
+        self._opened.callback(loop.close)
+        self._opened.callback(asyncore.close_all, channels, ignore_all=True)
+        return channels
+
     def channel(self, made: Callable[..., Any], channels: Any) -> tuple[Any, socket.socket]:
         """`made(socket, channels)`, and the other end of its connection."""
         near, far = self.pair()

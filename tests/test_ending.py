@@ -31,8 +31,8 @@ MUCH = bytes(range(256)) * 40_000
 
 
 @pytest.fixture(params=[ChannelMap, dict], ids=lambda make: make.__name__)
-def channels(request: pytest.FixtureRequest, each_poller: str) -> Any:
-    return request.param()
+def channels(request: pytest.FixtureRequest, each_poller: str, wires: Wires) -> Any:
+    return wires.map() if request.param is ChannelMap else wires.plain_map()
 
 
 class Chat(asynchat.async_chat):

@@ -8,8 +8,8 @@ import pytest
 
 import loop_support
 from antiphon import asyncore, pollers
-from faults import stages
-from faults.stages import SCENES, Scene, Stage
+from faults import handlers
+from faults.handlers import SCENES, Scene, Stage
 from loop_support import Wires
 
 wires = loop_support.wires
@@ -17,13 +17,13 @@ use_poll = loop_support.use_poll
 
 #: Nothing of a channel is called here.
 WITHOUT_CHANNEL = [
-    stages.timer_of_a_channel,
-    stages.timer_of_the_loop,
-    stages.call_soon_threadsafe_of_a_channel,
-    stages.call_soon_threadsafe_of_the_loop,
+    handlers.timer_of_a_channel,
+    handlers.timer_of_the_loop,
+    handlers.call_soon_threadsafe_of_a_channel,
+    handlers.call_soon_threadsafe_of_the_loop,
 ]
 #: Their channels listen.
-NOT_OPENED_ANEW = [stages.handle_accept, stages.handle_accepted]
+NOT_OPENED_ANEW = [handlers.handle_accept, handlers.handle_accepted]
 OF_CHANNELS = [scene for scene in SCENES if scene not in WITHOUT_CHANNEL]
 named: dict[str, Any] = {"ids": lambda scene: scene.__name__}
 
@@ -32,7 +32,7 @@ named: dict[str, Any] = {"ids": lambda scene: scene.__name__}
 def channels(request: pytest.FixtureRequest, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A map for each poller, and one that doesn't tell its loop of changes."""
     if request.param == "plain map":
-        return {}
+        return wires.plain_map()
     monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)
     return wires.map()
 

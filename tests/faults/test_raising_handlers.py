@@ -9,8 +9,8 @@ import pytest
 
 import loop_support
 from antiphon import asyncore, pollers
-from faults import stages
-from faults.stages import SCENES, Scene, Stage
+from faults import handlers
+from faults.handlers import SCENES, Scene, Stage
 from loop_support import Wires, raising
 
 wires = loop_support.wires
@@ -21,13 +21,13 @@ CONTAINED = [ValueError, MemoryError]
 #: What leaves the loop.
 LEAVING = [asyncore.ExitNow, KeyboardInterrupt, SystemExit]
 #: There is no channel to tell.
-OF_NOBODY = [stages.timer_of_the_loop, stages.call_soon_threadsafe_of_the_loop]
+OF_NOBODY = [handlers.timer_of_the_loop, handlers.call_soon_threadsafe_of_the_loop]
 PRODUCERS = [
-    stages.more,
-    stages.more_in_the_middle,
-    stages.more_in_the_middle_with_a_size,
-    stages.more_of_an_answer,
-    stages.more_at_the_end,
+    handlers.more,
+    handlers.more_in_the_middle,
+    handlers.more_in_the_middle_with_a_size,
+    handlers.more_of_an_answer,
+    handlers.more_at_the_end,
 ]
 
 
@@ -35,7 +35,7 @@ PRODUCERS = [
 def channels(request: pytest.FixtureRequest, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A map for each poller, and one that doesn't tell its loop of changes."""
     if request.param == "plain map":
-        return {}
+        return wires.plain_map()
     monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)
     return wires.map()
 
