@@ -1,0 +1,229 @@
+"""Real signals while the loop waits and works: they wake it, none is an error, and nothing is lost."""
+
+import io
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import antiphon
+import loop_support
+from antiphon import asyncore
+from antiphon.maps import ChannelMap
+from antiphon.producers import FileProducer
+from effort import effort
+from faults.handlers import Lines
+from loop_support import Noting, Wires
+
+assert not TYPE_CHECKING or sys.platform != "win32"
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer(2)")
+
+wires = loop_support.wires
+each_poller = loop_support.each_poller
+use_poll = loop_support.use_poll
+
+#: Seconds from one signal to the next.
+EVERY = 0.0003
+WORDS = effort(1500, 30_000)
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises, as Ctrl-C raises KeyboardInterrupt."""
+
+
+@pytest.fixture(params=[ChannelMap, dict], ids=["telling", "plain"])
+def channels(request: pytest.FixtureRequest, each_poller: str, wires: Wires) -> Any:
+    return wires.map() if request.param is ChannelMap else wires.plain_map()
+
+
+@contextmanager
+def alarmed(handler: Callable[[], object], after: float = 0.01, every: float = 0.0) -> Iterator[None]:
+    """Has the handler of a real signal called soon, or again and again."""
+    before = signal.signal(signal.SIGALRM, lambda *_: handler())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after, every)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Echo(Lines):
+    """Sends each line back."""
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        super().__init__(sock, map)
+        self.errors: list[BaseException | None] = []
+
+    def found_terminator(self) -> None:
+        super().found_terminator()
+        self.push(self.lines[-1] + b"\n")
+
+    def handle_error(self) -> None:
+        self.errors.append(sys.exc_info()[1])
+        super().handle_error()
+
+
+def converse(far: socket.socket, words: int) -> bytes:
+    """Say numbered words, a few at a time, and hang up when all have come back."""
+    far.setblocking(True)
+    far.settimeout(30)
+    got = b""
+    with far:
+        for first in range(0, words, 50):
+            far.sendall(b"".join(b"%d\n" % number for number in range(first, min(first + 50, words))))
+            while got.count(b"\n") < min(first + 50, words):
+                got += far.recv(65536)
+    return got
+
+
+def said(words: int) -> bytes:
+    return b"".join(b"%d\n" % number for number in range(words))
+
+
+@contextmanager
+def thread(function: Callable[[], object]) -> Iterator[list[object]]:
+    results: list[object] = []
+    runner = threading.Thread(target=lambda: results.append(function()), daemon=True)
+    runner.start()
+    yield results
+    runner.join(30)
+
+
+# -- signals wake the loop ----------------------------------------------------------------------------
+
+
+def act_on_a_waiting_loop(channels: Any, action: Callable[[], object]) -> None:
+    """Have a signal handler do something while the loop waits for ever."""
+    with alarmed(action):
+        asyncore.loop(None, map=channels)
+
+
+def test_a_handler_that_closes_the_last_channel_ends_the_loop(wires: Wires, channels: Any) -> None:
+    channel, _ = wires.channel(Noting, channels)
+    act_on_a_waiting_loop(channels, channel.close)
+    assert not channels
+
+
+def test_a_handler_that_calls_through_the_loop_wakes_it(wires: Wires, channels: Any) -> None:
+    channel, _ = wires.channel(Noting, channels)
+    act_on_a_waiting_loop(channels, lambda: channel.call_soon_threadsafe(channel.close))
+    assert not channels
+
+
+def test_a_handler_that_sets_a_timer_wakes_the_loop(wires: Wires, channels: Any) -> None:
+    channel, _ = wires.channel(Noting, channels)
+    act_on_a_waiting_loop(channels, lambda: channel.call_later(0, channel.close))
+    assert not channels
+
+
+def test_a_handler_that_closes_a_channel_when_it_is_done_wakes_the_loop(wires: Wires, channels: Any) -> None:
+    channel, far = wires.channel(Lines, channels)
+
+    def goodbye() -> None:
+        channel.push(b"goodbye")
+        channel.close_when_done()
+
+    act_on_a_waiting_loop(channels, goodbye)
+    assert [far.recv(100), far.recv(100)] == [b"goodbye", b""]
+
+
+def test_a_handler_that_adds_a_channel_has_it_served_at_once(wires: Wires, channels: Any) -> None:
+    first, _ = wires.channel(Noting, channels)
+
+    class Closing(Noting):
+        def handle_read(self) -> None:
+            super().handle_read()
+            first.close()
+            self.close()
+
+    def add() -> None:
+        _, far = wires.channel(Closing, channels)
+        far.send(b"x")
+
+    act_on_a_waiting_loop(channels, add)
+    assert not channels
+
+
+# -- none of them is an error ----------------------------------------------------------------------------
+
+
+def test_a_storm_of_signals_is_nowhere_to_be_seen(wires: Wires, channels: Any, use_poll: bool) -> None:
+    heard: list[int] = []
+    channel, far = wires.channel(Echo, channels)
+    with thread(lambda: converse(far, WORDS)) as got, alarmed(lambda: heard.append(1), EVERY, EVERY):
+        asyncore.loop(30, use_poll, channels)
+    assert got == [said(WORDS)]
+    assert channel.errors == []
+    assert len(channel.lines) == WORDS
+    assert heard
+
+
+def test_a_storm_of_signals_disturbs_no_file_that_is_sent(
+    wires: Wires, channels: Any, tmp_path: Any, use_poll: bool
+) -> None:
+    content = bytes(range(256)) * 8192
+    (tmp_path / "file").write_bytes(content)
+    channel, far = wires.channel(Echo, channels)
+    channel.push_with_producer(FileProducer((tmp_path / "file").open("rb")))
+    channel.push_with_producer(FileProducer(io.BytesIO(content)))
+    channel.close_when_done()
+    far.setblocking(True)
+    with (
+        thread(lambda: b"".join(iter(lambda: far.recv(65536), b""))) as got,
+        alarmed(lambda: None, EVERY, EVERY),
+    ):
+        asyncore.loop(30, use_poll, channels)
+    assert got == [content * 2]
+    assert channel.errors == []
+
+
+# -- handlers that raise ----------------------------------------------------------------------------
+
+
+def interrupt() -> None:
+    raise Interrupted
+
+
+def test_what_a_handler_raises_while_the_loop_waits_leaves_it_and_nothing_is_lost(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
+    channel, far = wires.channel(Echo, channels)
+    far.send(b"one\ntwo\nthr")
+    asyncore.loop(0, use_poll, channels, 3)
+    for _ in range(5):
+        with alarmed(interrupt), pytest.raises(Interrupted):
+            asyncore.loop(None, use_poll, channels)
+    far.send(b"ee\n")
+    asyncore.loop(0, use_poll, channels, 3)
+    assert far.recv(100) == b"one\ntwo\nthree\n"
+    assert channel.errors == []
+
+
+def test_after_a_storm_of_handlers_that_raise_the_loop_can_be_entered_again(
+    wires: Wires, channels: Any, use_poll: bool
+) -> None:
+    """Where they strike, between any two steps, a handler of the program may not have come to its end."""
+    disturbed, far = wires.channel(Echo, channels)
+    caught = 0
+    far.setblocking(True)
+    for number in range(effort(50, 2000)):
+        far.send(b"%d\n" % number)
+        try:
+            with alarmed(interrupt, EVERY, EVERY):
+                asyncore.loop(0.001, use_poll, channels, 5)
+        except Interrupted:
+            caught += 1
+    assert caught
+    disturbed.close()
+    channel, yonder = wires.channel(Echo, channels)
+    with thread(lambda: converse(yonder, 100)) as got:
+        asyncore.loop(30, use_poll, channels)
+    assert got == [said(100)]
+    assert channel.errors == []
+    assert antiphon.drain(1, channels).aborted == 0
