@@ -197,7 +197,7 @@ def test_what_a_handler_raises_while_the_loop_waits_leaves_it_and_nothing_is_los
     far.send(b"one\ntwo\nthr")
     asyncore.loop(0, use_poll, channels, 3)
     for _ in range(5):
-        with alarmed(interrupt), pytest.raises(Interrupted):
+        with pytest.raises(Interrupted), alarmed(interrupt):
             asyncore.loop(None, use_poll, channels)
     far.send(b"ee\n")
     asyncore.loop(0, use_poll, channels, 3)
