@@ -1,5 +1,6 @@
 """How a loop ends: stopped from anywhere, and drained so that what was promised arrives."""
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 import antiphon
 import loop_support
-from antiphon import MessageChannel, asynchat, asyncore, lingering
+from antiphon import MessageChannel, aio, asynchat, asyncore, lingering
 from antiphon.ending import Drained
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
@@ -663,6 +664,19 @@ def test_a_loop_is_drained_by_one_at_a_time(wires: Wires, channels: Any) -> None
     channel, _ = wires.channel(Draining, channels)
     antiphon.drain(PATIENCE, channels)
     assert channel.events == ["RuntimeError('the loop is being drained already')"]
+
+
+def test_a_map_that_asyncio_serves_is_not_drained_from_outside(wires: Wires) -> None:
+    channels = wires.map()
+    channel, _ = wires.channel(Chat, channels)
+    host = asyncio.new_event_loop()
+    attachment = aio.attach(channels, host)
+    with pytest.raises(RuntimeError, match="served by an asyncio loop"):
+        antiphon.drain(1, channels)
+    assert not channel.closing
+    attachment.detach()
+    host.close()
+    assert antiphon.drain(1, channels).flushed == 1
 
 
 def test_draining_an_empty_map_is_nothing(channels: Any) -> None:

@@ -49,6 +49,8 @@ class Ending(Calls):
     #: asyncore.loop, which is above this module and puts itself here.
     run: ClassVar[Callable[..., None]]
     map: MutableMapping[Any, Any]
+    #: What runs the turns in the place of `run`, if anything does.
+    host: Any
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(now)
@@ -94,12 +96,14 @@ class Ending(Calls):
             How many channels ended in which way.
 
         Raises:
-            RuntimeError: the loop waits, or is being drained already.
+            RuntimeError: the loop waits, or is being drained already, or an asyncio loop serves the map.
             ValueError: the deadline is negative or not finite.
         """
         deadline = seconds("deadline", deadline, least=0)
         if self._waiting and self.in_turn():
             raise RuntimeError("drain() runs the loop, and was called while it waits: call stop() there")
+        if self.host is not None:
+            self.host.check_turn()
         if self.draining is not None:
             raise RuntimeError("the loop is being drained already")
         began = self.now()
