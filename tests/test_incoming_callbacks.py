@@ -445,6 +445,21 @@ def test_each_of_several_failures_is_told_and_all_messages_come() -> None:
         assert channel.messages == WORDS
 
 
+def test_an_end_is_told_also_if_the_last_byte_before_it_fails_alone() -> None:
+    with connected(Resuming, terminator=1) as (channel, peer):
+        channel.on_data = lambda piece: 1 / 0
+
+        def found(message: bytes) -> None:
+            channel.set_terminator(1)
+            if len(channel.messages) == 1:
+                raise LookupError
+
+        channel.on_found = found
+        peer.sendall(b"ab")
+        turn(channel._map, 6)
+        assert channel.messages == [b"a", b"b"]
+
+
 def test_what_waited_is_delivered_once_if_more_comes_before_its_turn() -> None:
     with connected(Resuming) as (channel, peer):
         at(channel, 0, lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""The programs of docs/ending.md run: real processes get real signals, and every promised byte arrives."""
+"""The programs of docs/ending.md run: processes get real signals, and every promised byte arrives."""
 
 import re
 import signal
@@ -28,7 +28,7 @@ def server() -> Iterator[Program]:
 
 
 def ask(client: Client, *messages: str) -> bytes:
-    """Ask for more than fits, and read the first byte of it: all was read by then, and nothing is sent yet."""
+    """Ask for more than fits, and read the first byte of it: all was read by then, and hardly any is sent."""
     client.sock.sendall(b"".join(message.encode() + b"\r\n" for message in messages))
     return client.file.read(1)
 
