@@ -251,3 +251,43 @@ def test_a_map_that_does_not_tell_can_be_given_to_a_loop_of_ones_own(wires: Wire
     loop.turn(-5, ignore)
     assert (batches, clock()) == ([], 5)
     loop.close()
+
+
+# -- what is interrupted ------------------------------------------------------------------------------------
+
+
+class Interrupting(CountingPoller):
+    """Raises once, as the handler of a signal may, when it is told to watch for the time of that number."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def watch(self, fd: int, interest: int) -> None:
+        self.at -= 1
+        if self.at == 0:
+            raise KeyboardInterrupt
+        super().watch(fd, interest)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_who_was_about_to_be_watched_when_a_signal_came_is_watched_in_the_next_turn(
+    wires: Wires, at: int
+) -> None:
+    made: list[Interrupting] = []
+
+    def make() -> Interrupting:
+        made.append(Interrupting(0 if made else at))
+        return made[-1]
+
+    channels = wires.map(make_poller=make)
+    pairs = [wires.channel(Noting, channels) for _ in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        spin(channels)
+    for _, far in pairs:
+        far.send(b"x")
+    spin(channels, turns=2)
+    assert [channel.received for channel, _ in pairs] == [b"x"] * 3
+    asyncore.get_loop(channels).wake()
+    asyncore.poll(None, channels)
+    assert len(made) == (2 if at == 1 else 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antiphon.datagrams import DatagramChannel
-    from antiphon.ending import Drained
+    from antiphon.draining import Drained
     from antiphon.listening import create_server
     from antiphon.message_channel import MessageChannel
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
-from antiphon.ending import Ending
+from antiphon.draining import Stoppable
 from antiphon.failures import ESCAPING, contain
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
@@ -48,7 +48,7 @@ class Host(Protocol):
         """Raise RuntimeError unless a turn that is about to begin is the host's."""
 
 
-class Loop(Ending, Observable):
+class Loop(Stoppable, Observable):
     """Waits for the channels of one map.
 
     Args:
@@ -234,14 +234,19 @@ class Loop(Ending, Observable):
             self._guard_those_that_joined()
         dirty, channels = self._dirty, self.map
         kind: Any = None
-        for fd in tuple(dirty):
-            dirty.discard(fd)
-            channel = channels.get(fd)
-            if channel is not None:
-                if type(channel) is not kind:
-                    kind = type(channel)
-                    traits = traits_of(kind)
-                self._watch(fd, channel, traits)
+        changed = tuple(dirty)
+        try:
+            for fd in changed:
+                dirty.discard(fd)
+                channel = channels.get(fd)
+                if channel is not None:
+                    if type(channel) is not kind:
+                        kind = type(channel)
+                        traits = traits_of(kind)
+                    self._watch(fd, channel, traits)
+        except BaseException:  # A handler leaves the loop, or a signal handler raises between two steps.
+            dirty.update(changed)
+            raise
         return self._patience(timeout) if dirty or self._more_to_do else timeout
 
     def _guard_those_that_joined(self) -> None:
@@ -324,10 +329,14 @@ class Loop(Ending, Observable):
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             return self._make_do()
-        if self.stop_pending:  # By a signal, when there was nothing to be woken yet.
-            self._wakeup.wake()
-        self._claim(self._wakeup.fileno())
-        poller.watch(self._wakeup.fileno(), READ)
+        try:
+            if self.stop_pending:  # By a signal, when there was nothing to be woken yet.
+                self._wakeup.wake()
+            self._claim(self._wakeup.fileno())
+            poller.watch(self._wakeup.fileno(), READ)
+        except BaseException:  # Without a wakeup, no other thread could end a wait.
+            self._release()
+            raise
         return poller
 
     def _claim(self, fd: int) -> None:

@@ -3,12 +3,14 @@
 Nothing is lost: when the loop was entered again, each byte and each call has come once.
 """
 
+import logging
 from typing import Any
 
 import pytest
 
 import loop_support
-from antiphon import asyncore, pollers
+from antiphon import asyncore, calls, failures, pollers
+from antiphon.logs import LimitedLog
 from faults import handlers
 from faults.handlers import SCENES, Scene, Stage
 from loop_support import Wires, raising
@@ -38,6 +40,13 @@ def channels(request: pytest.FixtureRequest, wires: Wires, monkeypatch: pytest.M
         return wires.plain_map()
     monkeypatch.setenv(pollers.ENVIRONMENT_VARIABLE, request.param)
     return wires.map()
+
+
+@pytest.fixture(autouse=True)
+def _every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left out of the log because another test has said it."""
+    for module, logger in (failures, "antiphon.channels"), (calls, "antiphon.loop"):
+        monkeypatch.setattr(module, "_limited", LimitedLog(logging.getLogger(logger), burst=10))
 
 
 def play(stage: Stage, scene: Scene, use_poll: bool) -> tuple[list[BaseException], object]:

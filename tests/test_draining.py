@@ -15,7 +15,7 @@ import pytest
 import antiphon
 import loop_support
 from antiphon import MessageChannel, aio, asynchat, asyncore, lingering
-from antiphon.ending import Drained
+from antiphon.draining import Drained
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
 from loop_support import CountingPoller, Foreign, Noting, Wires, Writing, raising, silent_map, spin
@@ -443,7 +443,7 @@ def test_at_the_deadline_the_rest_is_closed(wires: Wires, caplog: pytest.LogCapt
     stuck.push(MUCH)
     busy, _ = wires.channel(Writing, channels)
     wires.listener(Noting, channels)
-    with caplog.at_level(logging.INFO, "antiphon.ending"):
+    with caplog.at_level(logging.INFO, "antiphon.loop"):
         assert antiphon.drain(7, channels) == Drained(listeners=1, flushed=0, lost=0, aborted=2)
     assert clock() == pytest.approx(7)
     assert (stuck.closing, busy.closing, stuck.events) == (True, True, [])

@@ -8,14 +8,15 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from antiphon import lingering
 from antiphon.calls import Calls
+from antiphon.endings import OWN, TIMEOUT, because
 from antiphon.failures import ESCAPING, contain
 from antiphon.interest import interest_of, traits_of
 from antiphon.pollers.base import WRITE
 from antiphon.timers import seconds
 
-__all__ = ["Drained", "Ending"]
+__all__ = ["Drained", "Stoppable"]
 
-_log: Final = logging.getLogger("antiphon.ending")
+_log: Final = logging.getLogger("antiphon.loop")
 
 #: Seconds between two looks at what the peers of ended connections have acknowledged.
 _LOOK_AGAIN: Final = 0.05
@@ -37,7 +38,7 @@ class Drained(NamedTuple):
     aborted: int
 
 
-class Ending(Calls):
+class Stoppable(Calls):
     """How the loop of one map ends.
 
     Attributes:
@@ -132,7 +133,7 @@ class _Told(NamedTuple):
 class Draining:
     """One `drain()`, while it lasts."""
 
-    def __init__(self, loop: Ending, until: float) -> None:
+    def __init__(self, loop: Stoppable, until: float) -> None:
         self._loop = loop
         self._until = until
         self._stopped = loop.stopped
@@ -240,19 +241,19 @@ class Draining:
             self._lingering[fd] = channel, self._loop.now() + _LOOK_AGAIN
         else:
             del self._lingering[fd]
-            _contained(channel, channel._ac_hang_up)
+            _contained(channel, channel._ac_hang_up, OWN)
 
     def _abort(self) -> None:
         """Close who is left."""
         self._look()
         for fd, channel in tuple(self._loop.map.items()):
             if fd in self._lingering:  # All that it had to send has left.
-                _contained(channel, channel._ac_hang_up)
+                _contained(channel, channel._ac_hang_up, OWN)
             else:
                 told = self._told.pop(fd, None)
                 self._aborted += told is None or not told.listens
             if self._is_in_map(fd, channel):
-                _contained(channel, channel.close)
+                _contained(channel, because, TIMEOUT, channel, channel.close)
         for fd, told in tuple(self._told.items()):
             self._has_ended(fd, told)
 
