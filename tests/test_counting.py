@@ -169,6 +169,8 @@ def test_messages_that_a_failed_handler_left_are_counted_when_they_are_delivered
     wires: Wires, channels: Any
 ) -> None:
     class Failing(Messages):
+        resumes_after_errors = False
+
         def message_received(self, message: bytes) -> None:
             super().message_received(message)
             if message == b"fail":

@@ -56,15 +56,16 @@ class HalfClosing:
         """The peer has stopped sending."""
         if self._ac_input_ended:
             return
-        sock = self._ac_socket
-        self.handle_eof()
-        if self._fileno is None or self._ac_socket is not sock or self._ac_hung_up:
-            return
-        if self._ac_output_ended:
-            self._ac_hang_up()
-        else:
-            self._ac_input_ended = True
-            self._ac_state_changed()
+        self._ac_input_ended = True
+        try:
+            self.handle_eof()
+        finally:
+            has_no_other = self._fileno is not None and self._ac_input_ended
+            if has_no_other and not self._ac_hung_up:
+                if self._ac_output_ended:
+                    self._ac_hang_up()
+                else:
+                    self._ac_state_changed()
 
     def _ac_end_output(self) -> None:
         """All that was to be sent has left."""

@@ -1,14 +1,16 @@
-"""What a paused `async_chat` keeps: input that was received, and is to be delivered when it reads again.
+"""What an `async_chat` keeps that was received, while it is paused, and after an exception of a callback.
 
-It is taken out of the state that deliveries work on, so that one which is going on finds nothing left, and
-asks nobody whether the channel is paused.
+While it is paused, that is taken out of the state that deliveries work on, so that one which is going on
+finds nothing left, and asks nobody whether the channel is paused.
 """
 
+import sys
 from typing import Any
 
 from antiphon.incoming import Incoming, position_in
 from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
+from antiphon.scheduling import Scheduling
 
 __all__ = ["Keeping"]
 
@@ -57,11 +59,35 @@ class Keeping(Incoming):
         """Deliver what is left, if somebody else hasn't meanwhile."""
         if self._ac_deaf or not self._ac_has_more():
             return
+        try:
+            self._ac_feed_apart(b"")
+        except BaseException:
+            self._ac_go_on_later()
+            raise
+
+    def _ac_go_on_later(self, before: int = sys.maxsize) -> None:
+        if self.resumes_after_errors and self._ac_loop is not None and self._ac_has_more():
+            # Less after each callback, of which the last byte of a message can be owed two.
+            left = 2 * len(self.ac_in_buffer) + self._ac_owes
+            if left < before:  # Else the same would fail for ever.
+                Scheduling.call_later(self, 0, self._ac_go_on_after_error, left)
+
+    def _ac_go_on_after_error(self, before: int) -> None:
+        if self._ac_deaf or not self._ac_has_more():
+            return
+        try:
+            self._ac_feed_apart(b"")
+        except BaseException:
+            self._ac_go_on_later(before)
+            raise
+
+    def _ac_feed_apart(self, data: bytes) -> None:
+        """Deliver `data`, as what follows a `recv`."""
         cork = self._ac_cork
         if not cork and self.coalesce_pushes:
             self._ac_cork = DELIVERING
         try:
-            self._ac_feed(b"")
+            self._ac_feed(data)
         finally:
             if not cork:
                 self._ac_cork = 0

@@ -214,7 +214,9 @@ class MessageChannel(async_chat):
             TypeError: it is something else.
             Exception: what the handlers raise.
         """
-        self._ac_feed_apart(self._ac_as_received(data))
+        data = self._ac_as_received(data)
+        if not self._ac_deaf or self._ac_hears_again(data):
+            self._ac_feed_apart(data)
 
     def take_buffer(self, used: int | None = None) -> bytes:
         """Take what was received and not delivered. It will not be delivered.

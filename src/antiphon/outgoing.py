@@ -103,6 +103,7 @@ class Outgoing(dispatcher):
             self._ac_deaf = self.closing or self._ac_reading_paused > 0
         elif outbox[-1] is None or outbox[0] is None:
             self._ac_stop_delivering()
+        self._ac_writes = bool(outbox)
         self._ac_state_changed()
 
     def _ac_hears_again(self, data: bytes) -> bool:
@@ -333,7 +334,7 @@ class Outgoing(dispatcher):
                 self._ac_producer_failed(failure.__cause__)
                 return
             if isinstance(piece, CloseMark):
-                self._ac_end()
+                self._ac_reach_mark()
                 return
             if piece is None or not self._ac_send_piece(piece) or not self.connected:
                 return
@@ -342,13 +343,13 @@ class Outgoing(dispatcher):
             if budget <= 0:
                 return
 
-    def _ac_end(self) -> None:
+    def _ac_reach_mark(self) -> None:
         """All has left that was before the mark: close, or wait for the peer to."""
         draining = None if self._ac_loop is None else self._ac_loop.draining
         if draining is None or not draining.linger(self):
             self._ac_finish()
         else:
-            self._ac_lingers = True
+            self._ac_lingers = self._ac_output_ended = True
             self._ac_ending = self._ac_ending or OWN
 
     def _ac_send_piece(self, piece: Any) -> bool:

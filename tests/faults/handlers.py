@@ -306,6 +306,92 @@ def found_terminator_of_the_second(stage: Stage) -> Outcome:
     return lambda: channel.lines == LINES
 
 
+def found_terminator_of_a_bounded_message(stage: Stage) -> Outcome:
+    def found(channel: Any) -> None:
+        Lines.found_terminator(channel)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, found_terminator=found, max_message_size=100)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def collecting_a_bounded_message(stage: Stage) -> Outcome:
+    def collect(channel: Any, data: bytes) -> None:
+        Lines.collect_incoming_data(channel, data)
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, collect_incoming_data=collect, max_message_size=100)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: channel.lines == LINES
+
+
+def handle_overflow_of_a_chat(stage: Stage) -> Outcome:
+    overflows: list[int] = []
+
+    def overflow(channel: Any, error: object) -> None:
+        overflows.append(1)
+        channel.incoming.clear()
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(
+        Lines, handle_overflow=overflow, max_message_size=10, overflow_policy="discard"
+    )
+    far.send(b"one\n" + b"x" * 20 + b"\ntwo\nthree\n")
+    return lambda: (channel.lines, overflows) == (LINES, [1])
+
+
+def handle_timeout(stage: Stage) -> Outcome:
+    which: list[str] = []
+
+    def timeout(channel: Any, limit: str) -> None:
+        which.append(limit)
+        channel.idle_timeout = None
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, handle_timeout=timeout, idle_timeout=1e-9)
+    far.send(b"one\ntwo\nthree\n")
+    return lambda: (channel.lines, which) == (LINES, ["idle"])
+
+
+def handle_output_full(stage: Stage) -> Outcome:
+    calls: list[str] = []
+
+    def full(channel: Any) -> None:
+        calls.append("full")
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, handle_output_full=full, high_water=4, low_water=1)
+    channel.producer_fifo.append(b"one two")
+    return lambda: (arrived(far), calls) == (b"one two", ["full"])
+
+
+def handle_output_drained(stage: Stage) -> Outcome:
+    calls: list[str] = []
+
+    def drained(channel: Any) -> None:
+        calls.append("drained")
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, handle_output_drained=drained, high_water=4, low_water=1)
+    channel.producer_fifo.append(b"one two")
+    return lambda: (arrived(far), calls) == (b"one two", ["drained"])
+
+
+def handle_eof(stage: Stage) -> Outcome:
+    ends: list[int] = []
+
+    def eof(channel: Any) -> None:
+        ends.append(1)
+        channel.push(b"goodbye")
+        stage.misbehave(channel)
+
+    channel, far = stage.enter(Lines, handle_eof=eof)
+    far.send(b"one\n")
+    far.shutdown(socket.SHUT_WR)
+    return lambda: (channel.lines, ends, arrived(far)) == ([b"one"], [1], b"goodbye")
+
+
 def message_received(stage: Stage) -> Outcome:
     def received(channel: Any, message: bytes) -> None:
         channel.lines.append(message)
@@ -451,6 +537,13 @@ SCENES: Final[list[Scene]] = [
     collecting_the_beginning,
     found_terminator,
     found_terminator_of_the_second,
+    found_terminator_of_a_bounded_message,
+    collecting_a_bounded_message,
+    handle_overflow_of_a_chat,
+    handle_timeout,
+    handle_output_full,
+    handle_output_drained,
+    handle_eof,
     message_received,
     message_received_alone,
     messages_received,
