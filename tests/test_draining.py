@@ -488,6 +488,19 @@ def test_a_peer_that_has_not_acknowledged_everything_is_waited_for_longer(
     assert lingering.SECONDS < clock() < 2
 
 
+def test_a_chat_that_reads_nothing_notices_the_end_of_its_peer_all_the_same(
+    wires: Wires, channels: Any
+) -> None:
+    channel, far = wires.channel(Chat, channels)
+    channel.pause_reading()
+    far.send(b"not read\n")
+    channel.push(b"goodbye")
+    with thread(reads_all(far)) as received:
+        assert antiphon.drain(PATIENCE, channels).flushed == 1
+    assert received == [b"goodbye"]
+    assert channel.events == ["close"]
+
+
 def test_what_is_no_plain_socket_is_closed_at_once(wires: Wires) -> None:
     class Wrapped:
         def __init__(self, sock: Any) -> None:

@@ -350,6 +350,11 @@ class Outgoing(dispatcher):
             self._ac_finish()
         else:
             self._ac_lingers = self._ac_output_ended = True
+            self._ac_reading_paused, self.reading_paused = (
+                0,
+                False,
+            )  # What comes is dropped, and its end seen.
+            self._ac_state_changed()
             self._ac_ending = self._ac_ending or OWN
 
     def _ac_send_piece(self, piece: Any) -> bool:
