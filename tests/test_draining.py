@@ -19,6 +19,7 @@ from antiphon.draining import Drained
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
 from loop_support import CountingPoller, Foreign, Noting, Wires, Writing, raising, silent_map, spin
+from tls_support import NAME, client_context, server_context
 
 assert not TYPE_CHECKING or sys.platform != "win32"
 
@@ -499,6 +500,48 @@ def test_a_chat_that_reads_nothing_notices_the_end_of_its_peer_all_the_same(
         assert antiphon.drain(PATIENCE, channels).flushed == 1
     assert received == [b"goodbye"]
     assert channel.events == ["close"]
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["ends TLS too", "does not"])
+def test_under_tls_everything_arrives_and_its_end_is_told(wires: Wires, channels: Any, answers: bool) -> None:
+    near, far = wires.pair(socket.AF_INET)
+    channel = wires.keep(Chat(near, channels))
+    channel.start_tls(server_context(), server_side=True)
+    channel.push(MUCH)
+    far.setblocking(True)
+    far.settimeout(PATIENCE)
+    ended = threading.Event()
+
+    def read() -> bytes:
+        with client_context().wrap_socket(far, server_hostname=NAME, suppress_ragged_eofs=False) as peer:
+            got = b"".join(iter(lambda: peer.recv(65536), b""))
+            if not answers:
+                assert ended.wait(PATIENCE)
+        return got
+
+    with thread(read) as received:
+        drained = antiphon.drain(PATIENCE, channels)
+        ended.set()
+    assert received == [MUCH]
+    assert drained == Drained(listeners=0, flushed=1, lost=0, aborted=0)
+
+
+def test_a_dispatcher_whose_rate_is_limited_sends_everything(wires: Wires) -> None:
+    class Buffering(Noting):
+        rest = b"x" * 3000
+
+        def writable(self) -> bool:
+            return bool(self.rest)
+
+        def handle_write(self) -> None:
+            self.rest = self.rest[self.send(self.rest[:1000]) :]
+
+    channels = wires.map()
+    channel, far = wires.channel(Buffering, channels)
+    channel.rate_out = 30_000
+    with thread(reads_all(far)) as received:
+        assert antiphon.drain(PATIENCE, channels).flushed == 1
+    assert received == [b"x" * 3000]
 
 
 def test_what_is_no_plain_socket_is_closed_at_once(wires: Wires) -> None:

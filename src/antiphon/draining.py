@@ -230,14 +230,14 @@ class Draining:
             self._closing_at_rest[fd] = channel
 
     def _close_if_at_rest(self, fd: int, channel: Any) -> None:
-        if self._is_in_map(fd, channel) and not interest_of(channel, traits_of(type(channel))) & WRITE:
+        if self._is_in_map(fd, channel) and not _wants_to_write(channel):
             channel.close()
 
     def _is_in_map(self, fd: int, channel: Any) -> bool:
         return self._loop.map.get(fd) is channel
 
     def _end_lingering(self, fd: int, channel: Any) -> None:
-        if lingering.unacknowledged(channel._ac_socket):
+        if lingering.unacknowledged(channel._ac_socket) or _wants_to_write(channel):
             self._lingering[fd] = channel, self._loop.now() + _LOOK_AGAIN
         else:
             del self._lingering[fd]
@@ -256,6 +256,13 @@ class Draining:
                 _contained(channel, because, TIMEOUT, channel, channel.close)
         for fd, told in tuple(self._told.items()):
             self._has_ended(fd, told)
+
+
+def _wants_to_write(channel: Any) -> bool:
+    guard = getattr(channel, "_ac_guard", None)
+    if getattr(channel, "_ac_paused", False) or (guard is not None and not guard.interest & WRITE):
+        return True  # As soon as its name is found, or its rate permits.
+    return interest_of(channel, traits_of(type(channel))) & WRITE > 0
 
 
 def _contained(channel: Any, action: Callable[..., object], *arguments: object) -> None:

@@ -346,8 +346,13 @@ class Outgoing(dispatcher):
     def _ac_reach_mark(self) -> None:
         """All has left that was before the mark: close, or wait for the peer to."""
         draining = None if self._ac_loop is None else self._ac_loop.draining
-        if draining is None or not draining.linger(self):
+        if draining is None:
             self._ac_finish()
+        elif not draining.linger(self):
+            self._ac_finish()
+            if self._ac_loop is not None and not self._ac_hung_up:  # The peer is to end TLS.
+                self._ac_lingers = True
+                draining.wait_longer(self)
         else:
             self._ac_lingers = self._ac_output_ended = True
             self._ac_reading_paused, self.reading_paused = (
