@@ -28,6 +28,12 @@ use_poll = loop_support.use_poll
 Scene = tuple[Any, FakeClock, SilentPoller]
 
 
+@pytest.fixture(autouse=True)
+def default_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow handlers are looked for, as they are by default."""
+    monkeypatch.delenv(watching.ENVIRONMENT_VARIABLE, raising=False)
+
+
 @pytest.fixture
 def scene(wires: Wires) -> Scene:
     return silent_map(wires)
