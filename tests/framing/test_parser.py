@@ -333,7 +333,12 @@ def made(*given: Any, **named: Any) -> Iterator[MessageParser]:
             "wanted bytes, a tuple of bytes, a length or None as the terminator, found str",
         ),
         ((b"",), {}, ValueError, "found an empty one"),
-        ((11, 10), {}, ValueError, "wanted at most 10 bytes, max_size, as the length of a message, found 11"),
+        (
+            (11, 10),
+            {},
+            ValueError,
+            "wanted a length of at most 10 bytes, max_size, as the terminator, found 11",
+        ),
         ((b"\n", "1"), {}, TypeError, "wanted an int or None as max_size, found str: '1'"),
         ((b"\n", True), {}, TypeError, "wanted an int or None as max_size, found bool"),
         ((b"\n", 0), {}, ValueError, "wanted 1 byte or more as max_size, found 0"),
