@@ -337,7 +337,7 @@ def made(*given: Any, **named: Any) -> Iterator[MessageParser]:
             (11, 10),
             {},
             ValueError,
-            "wanted a length of at most 10 bytes, max_size, as the terminator, found 11",
+            "wanted at most 10 bytes, max_size, as the length of a message, found 11",
         ),
         ((b"\n", "1"), {}, TypeError, "wanted an int or None as max_size, found str: '1'"),
         ((b"\n", True), {}, TypeError, "wanted an int or None as max_size, found bool"),

@@ -110,7 +110,7 @@ class MessageParser:
         self.set_terminator(terminator)
         if isinstance(self._terminator, int) and self._terminator > self._limit:
             raise ValueError(
-                f"wanted a length of at most {max_size} bytes, max_size, as the terminator, found {terminator!r}"
+                f"wanted at most {max_size} bytes, max_size, as the length of a message, found {terminator}"
             )
 
     # -- what the program says -----------------------------------------------------------------------
