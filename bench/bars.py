@@ -88,6 +88,16 @@ def _both(subject: str, row: str, mode: str, uvloop: float, limit: float) -> lis
     ]
 
 
+def _streams(loop: str, row: str) -> list[Bar]:
+    """What antiphon's streams are beside asyncio's, on the same loop."""
+    ours, theirs = f"ChatStream on {loop}", f"{loop} streams"
+    wanted = {"pipeline": 8, "pingpong100": 1.2, "upload": 1.0, "download": 1.0}
+    return [
+        _versus(f"{ours}, {mode}", row, mode, "StreamReader on it", [theirs], least)
+        for mode, least in wanted.items()
+    ]
+
+
 _PIPELINE: Final = "pipelined lines, two callbacks a line"
 _UPLOAD: Final = "upload, 1 MiB bodies by length"
 _DRIP: Final = "drip, an 8 MiB line in small reads"
@@ -119,6 +129,8 @@ BARS: Final = (
     Bar(
         _DRIP, f"linear: twice the line, ≤ {LINEAR:g} × the CPU", _figure(OURS, "drip", "growth"), most=LINEAR
     ),
+    *_streams("asyncio", "chatstream"),
+    *_streams("uvloop", "chatstream uvloop"),
     _versus(_IDLE, OURS, "idle9000", "uvloop", [REFERENCE], 1.0),
     _versus(_IDLE, OURS, "idle9000", "the old modules", OLD, 20),
     Bar("memory of an idle connection", "≤ 900 bytes", _memory, most=900),

@@ -37,6 +37,7 @@ REFERENCE: Final = "uvloop protocol"
 _UVLOOP: Final = ("--loop", "uvloop")
 _OURS: Final = "import antiphon"
 _MESSAGES: Final = "from antiphon import MessageChannel"
+_STREAMS: Final = "from antiphon.aio import ChatStream"
 
 ROWS: Final = (
     Row(LIMIT, scales=True),
@@ -44,9 +45,19 @@ ROWS: Final = (
     Row("antiphon messages", "antiphon_messages.py", needs=_MESSAGES, ours=True, scales=True),
     Row(REFERENCE, "asyncio_protocol.py", _UVLOOP, "import uvloop", scales=True),
     Row("uvloop protocol, callback", "asyncio_protocol.py", (*_UVLOOP, "--callback"), "import uvloop"),
+    Row("chatstream uvloop", "chatstream.py", _UVLOOP, _STREAMS + "; import uvloop", ours=True),
+    Row(
+        "chatstream batches uvloop",
+        "chatstream.py",
+        (*_UVLOOP, "--batches"),
+        _STREAMS + "; import uvloop",
+        ours=True,
+    ),
     Row("uvloop streams", "asyncio_streams.py", _UVLOOP, "import uvloop"),
     Row("rloop protocol", "asyncio_protocol.py", ("--loop", "rloop"), "import rloop"),
     Row("asyncio protocol", "asyncio_protocol.py", scales=True),
+    Row("chatstream", "chatstream.py", needs=_STREAMS, ours=True),
+    Row("chatstream batches", "chatstream.py", ("--batches",), needs=_STREAMS, ours=True),
     Row("asyncio streams", "asyncio_streams.py"),
     Row("twisted", "twisted_lines.py", needs="import twisted"),
     Row("tornado", "tornado_streams.py", needs="import tornado"),

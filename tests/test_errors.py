@@ -1,4 +1,5 @@
 import errno
+import pickle
 import ssl
 import sys
 
@@ -59,3 +60,11 @@ def test_an_unavailable_poller_is_also_a_wrong_value() -> None:
 
 def test_would_block_is_caught_as_what_the_socket_raised() -> None:
     assert issubclass(WouldBlock, BlockingIOError)
+
+
+def test_an_incomplete_message_says_what_was_wanted_and_what_there_was() -> None:
+    error = errors.MessageIncomplete(b"abc", 5)
+    assert (error.partial, error.expected) == (b"abc", 5)
+    assert str(error) == "wanted 5 bytes, found the end after 3 bytes: b'abc'"
+    assert isinstance(error, EOFError)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

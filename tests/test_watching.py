@@ -31,7 +31,7 @@ Scene = tuple[Any, FakeClock, SilentPoller]
 @pytest.fixture(autouse=True)
 def default_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow handlers are looked for, as they are by default."""
-    monkeypatch.delenv(watching.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr("antiphon.calls.SLOW", 0.1)
 
 
 @pytest.fixture

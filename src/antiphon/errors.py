@@ -13,6 +13,7 @@ __all__ = [
     "AntiphonError",
     "ConnectFailed",
     "ExitNow",
+    "MessageIncomplete",
     "MessageTooLong",
     "PlaintextReceived",
     "PollerUnavailable",
@@ -71,11 +72,15 @@ class MessageTooLong(AntiphonError, ValueError):  # noqa: N818 (as PollerUnavail
         limit: bytes that were allowed, without the terminator.
         size: bytes that it has at least: those that had arrived of it when that was noticed, or its length.
         beginning: its first bytes, 40 at most; none, where its length was known before it came.
+        messages: those before it, of the same `MessageParser.feed`; empty where they were delivered.
     """
 
     def __init__(self, limit: int, size: int, beginning: bytes) -> None:
         super().__init__(limit, size, beginning)
-        self.limit, self.size, self.beginning = limit, size, beginning
+        self.limit: int = limit
+        self.size: int = size
+        self.beginning: bytes = beginning
+        self.messages: list[bytes] = []
 
     def __str__(self) -> str:
         wanted = f"wanted a message of at most {self.limit} bytes"
@@ -128,6 +133,24 @@ class PlaintextReceived(AntiphonError):  # noqa: N818 (as PollerUnavailable)
             f"wanted nothing from the peer before the handshake of TLS, found {self.size} bytes "
             f"that begin with {self.beginning!r}"
         )
+
+
+class MessageIncomplete(AntiphonError, EOFError):  # noqa: N818 (as PollerUnavailable)
+    """The peer has ended in the middle of a message.
+
+    Attributes:
+        partial: the bytes that there are of it; b"" if it was skipped, or has not begun.
+        expected: bytes that it should have had; None if a terminator was to end it.
+    """
+
+    def __init__(self, partial: bytes, expected: int | None) -> None:
+        super().__init__(partial, expected)
+        self.partial: bytes = partial
+        self.expected: int | None = expected
+
+    def __str__(self) -> str:
+        wanted = "a terminator" if self.expected is None else f"{self.expected} bytes"
+        return f"wanted {wanted}, found the end after {len(self.partial)} bytes: {self.partial!r:.60}"
 
 
 class WouldBlock(BlockingIOError):  # noqa: N818 (as BlockingIOError has none either)

@@ -2,10 +2,8 @@
 
 import pytest
 
-from antiphon import watching
-
 
 @pytest.fixture(autouse=True)
 def default_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow handlers are looked for, as they are by default."""
-    monkeypatch.delenv(watching.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr("antiphon.calls.SLOW", 0.1)

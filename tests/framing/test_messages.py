@@ -367,3 +367,72 @@ def test_terminators_in_turn_do_not_split_all_that_waits_for_each_message() -> N
         buffer.use(1)
     assert messages == [b"line", b"body"] * count
     assert copied < 10_000 * count
+
+
+# -- numbers of bytes ----------------------------------------------------------------------------------
+
+
+def test_bytes_may_be_cut_between_messages() -> None:
+    buffer = MessageBuffer()
+    buffer.add(b"3\nabc5\nhe")
+    buffer.add(b"llo1\n")
+    assert buffer.take(b"\n", None)[0] == [b"3", b"abc5", b"hello1"]
+    buffer.use(1)
+    assert buffer.cut(3) == b"abc"
+    assert buffer.take(b"\n", None)[0][0] == b"5"
+    buffer.use(1)
+    assert buffer.cut(5) == b"hello"
+    assert buffer.rest() == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "count", "rest"),
+    [
+        ([b"abcdef"], 6, b""),
+        ([b"abcdef"], 2, b"cdef"),
+        ([b"ab", b"cd", b"ef"], 1, b"bcdef"),
+        ([b"ab", b"cd", b"ef"], 3, b"def"),
+        ([b"ab", b"cd", b"ef"], 5, b"f"),
+        ([b"ab", b"cd", b"ef"], 6, b""),
+        ([b"abcdef"], 0, b"abcdef"),
+    ],
+)
+def test_bytes_are_cut_of_pieces(pieces: list[bytes], count: int, rest: bytes) -> None:
+    buffer = MessageBuffer()
+    for piece in pieces:
+        buffer.add(piece)
+    assert buffer.size == 6
+    assert buffer.cut(count) == b"abcdef"[:count]
+    assert buffer.size == len(rest)
+    assert buffer.rest() == rest
+
+
+def test_bytes_are_cut_of_a_message_that_has_begun() -> None:
+    buffer, _ = filled(b"abc", b"def")
+    buffer.add(b"ghi\n")
+    assert buffer.size == 10
+    assert buffer.cut(7) == b"abcdefg"
+    assert buffer.take(b"\n", None)[0] == [b"hi"]
+
+
+def test_what_is_out_is_not_counted() -> None:
+    buffer = MessageBuffer()
+    buffer.add(b"a\nb\nc")
+    buffer.take(b"\n", None)
+    assert buffer.size == 1
+    buffer.use(1)
+    assert buffer.size == 3
+
+
+def test_a_message_that_is_skipped_ends_before_bytes_are_cut() -> None:
+    buffer = MessageBuffer()
+    assert buffer.skip()
+    buffer.add(b"x" * 20)
+    with pytest.raises(MessageTooLong):
+        buffer.take(b"\n", 10)
+    assert not buffer.skip()
+    buffer.add(b"xx")
+    assert (buffer.skip(), buffer.size) == (False, 0)
+    buffer.add(b"x\nabc")
+    assert (buffer.skip(), buffer.size) == (True, 3)
+    assert buffer.cut(3) == b"abc"

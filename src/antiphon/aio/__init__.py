@@ -1,6 +1,26 @@
-"""antiphon and asyncio in one process."""
+"""antiphon and asyncio in one process: channels on its loops, and streams that read messages."""
 
 from antiphon.aio.attachment import Attachment, attach, running
 from antiphon.aio.hosting import HostedLoop, run_in
+from antiphon.aio.streams import (
+    ChatServer,
+    ChatStream,
+    IncompleteRead,
+    MessageTooLong,
+    open_connection,
+    start_server,
+)
 
-__all__ = ["Attachment", "HostedLoop", "attach", "run_in", "running"]
+__all__ = [
+    "Attachment",
+    "ChatServer",
+    "ChatStream",
+    "HostedLoop",
+    "IncompleteRead",
+    "MessageTooLong",
+    "attach",
+    "open_connection",
+    "run_in",
+    "running",
+    "start_server",
+]

@@ -141,6 +141,8 @@ class MessageBuffer:
         "_window", "in_parts", "terminator", "total",
     )  # fmt: skip
 
+    total: int
+
     def __init__(self) -> None:
         self._data = b""
         self._position = self._stop = self.total = 0
@@ -348,6 +350,45 @@ class MessageBuffer:
         if not self.in_parts:
             return ()
         return self._overlong if self._unfinished is None else (self._unfinished.left(),)
+
+    def skip(self) -> bool:
+        """Go on with a message that was too long, if there is one; False if its end must still arrive."""
+        self._overlong = _NOTHING
+        unfinished = self._unfinished
+        if unfinished is None or not unfinished.dropped:
+            return True
+        unfinished.forget()
+        self._join_arrived()
+        return self._end(unfinished) is not None
+
+    def cut(self, count: int) -> bytes:
+        """Take the next `count` bytes for good: so many must be kept, none skipped, and nothing be out."""
+        if self._unfinished is not None:
+            self._data, self._position = self._unfinished.with_more(self._data), 0
+            self._unfinished = None
+        start, stop = self._position, self._position + count
+        if stop > len(self._data):
+            return self._cut_pieces(count)
+        self._position = stop
+        return self._data[start:stop]
+
+    def _cut_pieces(self, count: int) -> bytes:
+        """Likewise, of what arrived in pieces: what follows in the last of them need not be copied."""
+        *pieces, last = (self._data[self._position :], *self._arrived)
+        self._arrived.clear()
+        stop = count - sum(map(len, pieces))
+        if stop < 0:
+            self._data, self._position = b"".join((*pieces, last)), count
+            return self._data[:count]
+        self._data, self._position = last, stop
+        return b"".join((*pieces, last[:stop]))
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept and not out."""
+        size = len(self._data) - (self._stop if self.total else self._position) + sum(map(len, self._arrived))
+        unfinished = self._unfinished
+        return size if unfinished is None or unfinished.dropped else size + unfinished.size
 
     @property
     def is_empty(self) -> bool:

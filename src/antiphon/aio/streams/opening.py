@@ -1,0 +1,98 @@
+"""Opening streams: `open_connection` and `start_server`."""
+
+import asyncio
+from typing import Any, Final
+
+from antiphon.aio.streams.incoming import Incoming
+from antiphon.aio.streams.protocol import Limits
+from antiphon.aio.streams.reader import as_message_terminator
+from antiphon.aio.streams.server import ChatServer, Handler
+from antiphon.aio.streams.stream import ChatStream
+from antiphon.framing.parser import AnyTerminator, Overflow, as_limit, as_overflow
+
+__all__ = ["open_connection", "start_server"]
+
+_CRLF: Final = b"\r\n"
+_MESSAGE_SIZE: Final = 1_048_576
+_READ_AHEAD: Final = 65_536
+
+
+def _limits(max_message_size: int | None, overflow: Overflow, read_ahead: int) -> Limits:
+    if read_ahead < 1:
+        raise ValueError(f"wanted 1 byte or more as read_ahead, found {read_ahead}")
+    return Limits(as_limit(max_message_size, "max_message_size"), as_overflow(overflow), read_ahead)
+
+
+async def open_connection(
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    terminator: AnyTerminator = _CRLF,
+    max_message_size: int | None = _MESSAGE_SIZE,
+    overflow: Overflow = "raise",
+    read_ahead: int = _READ_AHEAD,
+    **named: Any,
+) -> ChatStream:
+    """Connect to a server.
+
+    Args:
+        host: its name or address.
+        port: its port.
+        terminator: what ends a message, as `ChatStream.set_terminator` takes it.
+        max_message_size: bytes of a message at most, without its terminator; None for any number.
+        overflow: what happens to a longer one, which is skipped in any case: "raise" a MessageTooLong to the
+            reader, or "discard" it in silence. What is too long by its length is raised, too.
+        read_ahead: bytes that nobody has asked for at which reading pauses. What a reader waits for, a long
+            message or a number of bytes, may be longer. What arrives while the messages of one read are
+            handled comes on top.
+        **named: what `loop.create_connection` takes besides: `ssl`, `server_hostname`, `sock`, `local_addr`
+            and others.
+
+    Raises:
+        OSError: there was no connection to be had.
+        TypeError: the terminator or `max_message_size` is of another type.
+        ValueError: they are none.
+    """
+    limits = _limits(max_message_size, overflow, read_ahead)
+    incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
+    where: tuple[Any, Any] = host, port
+    await asyncio.get_running_loop().create_connection(lambda: incoming, *where, **named)
+    return ChatStream(incoming)
+
+
+async def start_server(
+    handle: Handler,
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    terminator: AnyTerminator = _CRLF,
+    max_message_size: int | None = _MESSAGE_SIZE,
+    overflow: Overflow = "raise",
+    read_ahead: int = _READ_AHEAD,
+    **named: Any,
+) -> ChatServer:
+    """Listen, and serve each connection by a task of its own.
+
+    A connection is closed when its handler ends, behind what was written. Exceptions of a handler go to the
+    loop's exception handler, but for those by which a peer or the network ends a connection (IncompleteRead,
+    and the ConnectionErrors), which are noted by the logger `antiphon.aio`, level INFO.
+
+    Args:
+        handle: called with the stream of each connection, and awaited.
+        host: the address to listen on; None for all.
+        port: the port; 0 for any that is free.
+        terminator: as of `open_connection`, for each connection; likewise the other three.
+        max_message_size: likewise.
+        overflow: likewise.
+        read_ahead: likewise.
+        **named: what `loop.create_server` takes besides: `ssl`, `sock`, `backlog`, `reuse_port` and others.
+
+    Raises:
+        OSError: it can't listen there.
+        TypeError: the terminator or `max_message_size` is of another type.
+        ValueError: they are none.
+    """
+    limits = _limits(max_message_size, overflow, read_ahead)
+    ends = as_message_terminator(terminator, limits.message_size)
+    server = ChatServer(handle)
+    return await server.listen(lambda: Incoming(limits, ends, server.connected), host, port, **named)

@@ -1,0 +1,39 @@
+"""`run`: the loops that streams are tested on. `contexts`: for TLS."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import Any
+
+import pytest
+import trustme
+
+from aio_support import Contexts, Run
+
+SECONDS = 20
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on a loop of its own."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        factory = import_module("uvloop").new_event_loop
+
+    def run_it(main: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(asyncio.wait_for(main, SECONDS))
+
+    return run_it
+
+
+@pytest.fixture(scope="session")
+def contexts() -> Contexts:
+    """A server's context, and that of a client which trusts it."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return Contexts(server, client)
