@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
 from antiphon import pollers
@@ -19,11 +19,12 @@ from antiphon.failures import ESCAPING, contain
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.outbox import DELIVERING
+from antiphon.parking import Parking
 from antiphon.pollers.base import READ, Poller
 from antiphon.stats import Observable
 from antiphon.wakeup import Wakeup
 
-__all__ = ["Batch", "Dispatch", "Host", "Loop"]
+__all__ = ["Batch", "Dispatch", "Loop"]
 
 #: (descriptor, ready bits)
 Batch: TypeAlias = Iterable[tuple[int, int]]
@@ -41,14 +42,7 @@ _NOTHING: Final[list[tuple[int, int]]] = []
 _handing_over: "set[Loop]" = set()
 
 
-class Host(Protocol):
-    """What runs the turns of a loop in the place of `asyncore.loop()`."""
-
-    def check_turn(self) -> None:
-        """Raise RuntimeError unless a turn that is about to begin is the host's."""
-
-
-class Loop(Stoppable, Observable):
+class Loop(Stoppable, Observable, Parking):
     """Waits for the channels of one map.
 
     Args:
@@ -86,10 +80,6 @@ class Loop(Stoppable, Observable):
         #: Whether there are channels whose limits, if they have any, are not watched yet.
         self._have_joined = True
         self._asked: tuple[int, int] | None = None
-        #: Who runs the turns in place of `asyncore.loop()`, if anybody does.
-        self.host: Host | None = None
-        #: The asyncio loop that runs in the same thread, if one does.
-        self.asyncio_loop: Any = None
         _all_loops.add(self)
 
     def __repr__(self) -> str:
@@ -432,38 +422,6 @@ class Loop(Stoppable, Observable):
             return interest_of(channel, traits)
         finally:
             self._asked = None
-
-    # -- turns that somebody else waits for ----------------------------------------------------------
-
-    def park(self) -> tuple[Poller, float | None]:
-        """Prepare for a wait that the host does, until `turn(0.0)`.
-
-        Returns:
-            The poller, which has an event from now on when there is something to do; and the seconds after
-            which there is something to do in any case, None for never.
-        """
-        with self._lock:
-            self._waiting = True  # First: from here on, who changes something ends the wait.
-            if self._mirror is not None:
-                self._read_map_again(self._mirror)
-            if self._polled:
-                self._ask_polled()
-            poller = self._poller or self._open()
-            if self._wakeup is not None and not self.map:  # A turn without channels does not look.
-                self._wakeup.drain()
-            return poller, self._prepare(None)
-
-    @property
-    def asks(self) -> bool:
-        """Whether there are channels that are to be asked again and again what they wait for."""
-        return bool(self._polled)
-
-    def use(self, make_poller: Callable[[], Poller], host: "Host | None") -> None:
-        """Wait with other pollers from now on, in turns of `host`; None for `asyncore.loop()`."""
-        with self._lock:
-            self._make_poller, self.host = make_poller, host
-            self._waiting = False
-            self._release()
 
     # -- end and fork --------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from examples.program import ENVIRONMENT, PROJECT, Client, running
 
-TEXT = (PROJECT / "docs" / "asyncio.md").read_text()
+TEXT, _ = (PROJECT / "docs" / "asyncio.md").read_text().split("## Channels and asyncio in one process")
 #: (program, what it prints)
 PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
 SERVERS = [program for program, _ in PROGRAMS if "telnet" in program]
