@@ -76,6 +76,16 @@ class Stoppable(Calls):
         if not self.in_turn():
             self.stop_pending = False
 
+    def _acquire(self, timeout: float | None) -> bool:
+        """Wait until no other thread is in a turn; whether this one is to make its own."""
+        stopped = self.stopped
+        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        if not self._lock.acquire(timeout=limit):
+            return False
+        if self.stopped is not stopped:
+            self._lock.release()
+        return self.stopped is stopped
+
     def drain(self, deadline: float, *, use_poll: bool = False) -> Drained:
         """End all channels of the map, as soon as they have sent what they have to send.
 

@@ -60,12 +60,16 @@ class HalfClosing:
         try:
             self.handle_eof()
         finally:
-            has_no_other = self._fileno is not None and self._ac_input_ended
-            if has_no_other and not self._ac_hung_up:
-                if self._ac_output_ended:
-                    self._ac_hang_up()
-                else:
-                    self._ac_state_changed()
+            if self._fileno is not None and self._ac_input_ended:  # It has no other socket now.
+                self._ac_noted_end_of_input()
+
+    def _ac_noted_end_of_input(self) -> None:
+        if self._ac_hung_up:  # When that end is noticed again, the channel is closed.
+            self._ac_input_ended = False
+        elif self._ac_output_ended:
+            self._ac_hang_up()
+        else:
+            self._ac_state_changed()
 
     def _ac_end_output(self) -> None:
         """All that was to be sent has left."""

@@ -193,16 +193,6 @@ class Loop(Stoppable, Observable, Parking):
             if counts:
                 self.counts.note_turn(self.now() - began)
 
-    def _acquire(self, timeout: float | None) -> bool:
-        """Wait until no other thread is in a turn; whether this one is to make its own."""
-        stopped = self.stopped
-        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=limit):
-            return False
-        if self.stopped is not stopped:
-            self._lock.release()
-        return self.stopped is stopped
-
     def _begin(self) -> bool:
         """Do what comes before the wait; whether there is anything to wait for."""
         if self.host is not None:
