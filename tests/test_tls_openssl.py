@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -48,6 +49,14 @@ def read_until(process: "subprocess.Popen[bytes]", wanted: bytes) -> bytes:
         assert piece, said
         said += piece
     return said
+
+
+def read_and_turn(process: "subprocess.Popen[bytes]", channels: Any, wanted: bytes) -> bytes:
+    """The same, turning meanwhile."""
+    with ThreadPoolExecutor(1) as threads:
+        said = threads.submit(read_until, process, wanted)
+        turn_until(channels, said.done)
+        return said.result()
 
 
 @contextmanager
@@ -122,8 +131,9 @@ def test_a_server_may_renegotiate_and_what_is_pushed_meanwhile_arrives() -> None
             turn_until(channels, lambda: channel.events)
             say(process, b"R\n")
             turn_until(channels, lambda: True in channel.waits)
+            assert b"meanwhile\n" in read_and_turn(process, channels, b"meanwhile\n")
             say(process, b"hello\n")
             turn_until(channels, lambda: b"hello" in channel.lines)
             channel.push(b"last\n")
-            assert b"meanwhile\n" in read_until(process, b"last\n")
+            read_until(process, b"last\n")
             assert channel.events == ["established"]

@@ -22,7 +22,7 @@ from antiphon.maps import ChannelMap
 NAME = "server.test"
 
 #: Turns after which a test has gone wrong.
-MOST_TURNS = 5000
+MOST_TURNS = 20_000
 
 
 # -- certificates and contexts -------------------------------------------------------------------------------
