@@ -106,7 +106,8 @@ class ConnectFailed(AntiphonError, OSError):  # noqa: N818 (as BlockingIOError h
     def __init__(self, address: Any, errors: Sequence[tuple[Any, OSError]]) -> None:
         reasons = "; ".join(f"{_where(tried)}: {error.strerror or error}" for tried, error in errors)
         super().__init__(errors[-1][1].errno, f"cannot connect to {_where(address)}: {reasons}")
-        self.address, self.errors = address, list(errors)
+        self.address: Any = address
+        self.errors: list[tuple[Any, OSError]] = list(errors)
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -126,7 +127,8 @@ class PlaintextReceived(AntiphonError):  # noqa: N818 (as PollerUnavailable)
 
     def __init__(self, received: bytes) -> None:
         super().__init__(received)
-        self.size, self.beginning = len(received), received[:40]
+        self.size: int = len(received)
+        self.beginning: bytes = received[:40]
 
     def __str__(self) -> str:
         return (

@@ -141,6 +141,7 @@ class MessageBuffer:
         "_window", "in_parts", "terminator", "total",
     )  # fmt: skip
 
+    in_parts: bool
     total: int
 
     def __init__(self) -> None:

@@ -46,6 +46,34 @@ def test_a_reader_goes_on_within_the_event_that_it_waits_for(run: Run) -> None:
     run(main())
 
 
+def test_a_hundred_messages_are_answered_in_one_piece_without_a_turn_of_the_loop() -> None:
+    """Counted on asyncio's own loop, whose `call_soon` can be replaced."""
+
+    async def main() -> None:
+        one, loop, scheduled = fake(), asyncio.get_running_loop(), []
+
+        async def reader() -> None:
+            async for message in one.stream:
+                one.stream.write(message + b"\r\n")
+                await one.stream.drain()
+
+        def event() -> None:
+            loop.call_soon = lambda *given, **named: scheduled.append(given)  # type: ignore[method-assign, assignment]
+            one.arrive(b"one\r\n" * 100, b"two\r\n")
+            del loop.call_soon
+
+        task = reading(reader())
+        await turns()
+        loop.call_soon(event)
+        await turns()
+        assert one.transport.sent == [b"one\r\n" * 100, b"two\r\n"]
+        assert scheduled == []
+        one.lose()
+        await task
+
+    asyncio.run(main())
+
+
 def test_a_reader_that_a_task_wakes_goes_on_after_it(run: Run) -> None:
     """As when a test, or a transport that knows no better, calls the protocol from within a coroutine."""
 
