@@ -544,6 +544,14 @@ def test_a_dispatcher_whose_rate_is_limited_sends_everything(wires: Wires) -> No
     assert received == [b"x" * 3000]
 
 
+def test_a_dispatcher_whose_name_is_looked_up_is_not_at_rest(wires: Wires) -> None:
+    channels, clock, _ = silent_map(wires)
+    channel, _ = wires.channel(Noting, channels)
+    channel._ac_paused = True  # As while a name is looked up.
+    assert antiphon.drain(2, channels).aborted == 1
+    assert clock() == pytest.approx(2)
+
+
 def test_what_is_no_plain_socket_is_closed_at_once(wires: Wires) -> None:
     class Wrapped:
         def __init__(self, sock: Any) -> None:

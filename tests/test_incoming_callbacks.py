@@ -501,6 +501,17 @@ def test_what_would_fail_for_ever_is_not_tried_for_ever() -> None:
         assert channel.messages == [b"one", b"two"]
 
 
+def test_what_waited_is_delivered_once_if_it_is_fed_before_its_turn() -> None:
+    with connected(Resuming) as (channel, peer):
+        at(channel, 0, lambda: 1 / 0)
+        peer.sendall(LINES)
+        with contextlib.suppress(ZeroDivisionError):
+            channel.handle_read_event()
+        channel._ac_go_on()
+        turn(channel._map, 3)
+        assert channel.messages == WORDS
+
+
 def test_after_an_error_that_closes_the_channel_nothing_comes() -> None:
     class Closing(Resuming):
         def handle_error(self) -> None:
