@@ -1,6 +1,23 @@
-"""What goes for all tests."""
+"""What holds for all tests: how much they try, and how long one may take."""
 
 import os
 
+import pytest
+from hypothesis import settings
+
+from effort import EFFORT, IS_NIGHTLY
+
 # A busy machine would have the loop say that handlers are slow, where a test counts what is logged.
 os.environ.setdefault("ANTIPHON_SLOW_CALLBACK", "0")
+
+settings.register_profile("brief", max_examples=25)
+settings.register_profile("quick")
+settings.register_profile("nightly", max_examples=10_000, deadline=None)
+settings.load_profile(EFFORT)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Ten thousand examples take their time."""
+    if IS_NIGHTLY and config.getoption("timeout", None) is None:
+        config.option.timeout = 3600

@@ -22,9 +22,10 @@ from antiphon.maps import ChannelMap
 from antiphon.pollers.base import Poller
 from antiphon.testing import FakeClock, SilentPoller
 from asyncio_engine import turns_of_asyncio
+from effort import some
 
 #: The system's own pollers; what a channel notices must not depend on which of them it is.
-POLLERS = pollers.offered()
+POLLERS = some(pollers.offered())
 
 
 class Wires:

@@ -23,6 +23,7 @@ from antiphon.pollers.base import Poller
 from antiphon.pollers.kqueue import KqueuePoller
 from antiphon.testing import FakeClock, ScriptedSocket
 from asyncio_engine import turns_of_asyncio
+from effort import some
 from faults.recorders import KINDS
 
 __all__ = ["POLLERS", "Stage", "open_descriptors", "staged", "without_noise"]
@@ -38,7 +39,7 @@ ASYNCIO: Final = "asyncio"
 
 #: Those that the system has, and a simulated kqueue where it has none.
 POLLERS: Final[dict[str, Callable[[], Poller]]] = {
-    **{name: pollers.maker(name) for name in pollers.offered()},
+    **{name: pollers.maker(name) for name in some(pollers.offered())},
     **({} if "kqueue" in pollers.offered() else {"kqueue": _kqueue}),
     ASYNCIO: pollers.make,
 }

@@ -8,6 +8,7 @@ import pytest
 
 import loop_support
 from antiphon import asyncore, pollers
+from effort import some
 from faults import handlers
 from faults.handlers import SCENES, Scene, Stage
 from loop_support import Wires
@@ -28,7 +29,7 @@ OF_CHANNELS = [scene for scene in SCENES if scene not in WITHOUT_CHANNEL]
 named: dict[str, Any] = {"ids": lambda scene: scene.__name__}
 
 
-@pytest.fixture(params=[*pollers.offered(), "plain map"])
+@pytest.fixture(params=[*some(pollers.offered()), "plain map"])
 def channels(request: pytest.FixtureRequest, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A map for each poller, and one that doesn't tell its loop of changes."""
     if request.param == "plain map":

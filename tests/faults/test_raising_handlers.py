@@ -11,6 +11,7 @@ import pytest
 import loop_support
 from antiphon import asyncore, calls, failures, pollers
 from antiphon.logs import LimitedLog
+from effort import some
 from faults import handlers
 from faults.handlers import SCENES, Scene, Stage
 from loop_support import Wires, raising
@@ -33,7 +34,7 @@ PRODUCERS = [
 ]
 
 
-@pytest.fixture(params=[*pollers.offered(), "plain map"])
+@pytest.fixture(params=[*some(pollers.offered()), "plain map"])
 def channels(request: pytest.FixtureRequest, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A map for each poller, and one that doesn't tell its loop of changes."""
     if request.param != "plain map":
