@@ -337,7 +337,7 @@ def test_an_asyncio_loop_that_was_closed_waits_for_nothing(wires: Wires, channel
     channel.close()
     assert not task.done()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()  # type: ignore[union-attr,unused-ignore]
 
 
 def test_who_has_stopped_waiting_is_not_told() -> None:
