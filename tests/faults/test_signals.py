@@ -257,6 +257,7 @@ STORM = """if True:
 """
 
 
+@pytest.mark.slow  # A tracer that counts coverage hears of each signal: minutes.
 def test_after_a_storm_of_handlers_that_raise_the_loop_can_be_entered_again(
     each_poller: str, use_poll: bool
 ) -> None:
