@@ -13,9 +13,6 @@ from typing import Any
 
 from antiphon import asynchat, asyncore
 
-# A peer decides how much it sends, and whether it reads what we send. What it can make grow has a bound.
-LONGEST_LINE = 1000  # bytes
-LONGEST_QUEUE = 1000  # messages that a guest has not read
 LONGEST_NICKNAME = 20  # characters
 
 
@@ -25,11 +22,15 @@ LONGEST_NICKNAME = 20  # characters
 class Guest(asynchat.async_chat):
     """The connection of one person: collects lines, and sends what others say."""
 
+    # A peer decides how much it sends, and whether it reads what we send. What it can make grow has a bound.
+    max_message_size = 1000  # bytes of a line
+    max_outgoing = 100_000  # bytes that a guest has not read; then it is hung up on
+    ac_in_buffer_size = 4096  # bytes that one guest has dealt with before the others have their turn
+
     def __init__(self, sock: Any, room: "Room", idle: float) -> None:
         super().__init__(sock)  # From here on the channel is in the map, and the loop watches its socket.
         self.room = room
         self.nickname = ""
-        self.size = 0
         # A message ends where the terminator is found. telnet sends \r\n; the \r is stripped, as is space.
         self.set_terminator(b"\n")
         # Timers belong to the channel: when it closes, they are cancelled.
@@ -40,15 +41,14 @@ class Guest(asynchat.async_chat):
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Keep a piece of a line that is still coming."""
-        self.size += len(data)
-        if self.size > LONGEST_LINE:
-            self.dismiss("That line was too long.")
-        else:
-            self._collect_incoming_data(data)
+        self._collect_incoming_data(data)
+
+    def handle_overflow(self, error: Exception) -> None:
+        """Deal with a line that is too long."""
+        self.dismiss("That line was too long.")
 
     def found_terminator(self) -> None:
         """Deal with a whole line."""
-        self.size = 0
         self.idle_timer.reset()
         line = self._get_data().decode("utf-8", "replace")
         # Nothing that would move another guest's cursor, or is telnet's own.
@@ -78,19 +78,16 @@ class Guest(asynchat.async_chat):
 
     def tell(self, text: str) -> None:
         """Send a line."""
-        if len(self.producer_fifo) < LONGEST_QUEUE:
-            self.push(text.encode() + b"\r\n")
-        else:
-            self.handle_close()  # This guest has stopped reading.
+        self.push(text.encode() + b"\r\n")
 
     # The end. However it comes (the peer hangs up, the network fails, close_when_done() is through, a method
     # of this class raises), handle_close() is called, once.
 
     def handle_close(self) -> None:
-        """Leave the room."""
+        """Leave the room. It is told in a moment: this may happen in the middle of telling something else."""
         self.close()
         if self.room.guests.pop(self.nickname, None) is not None:
-            self.room.announce(f"{self.nickname} has left.")
+            self.room.call_later(0, self.room.announce, f"{self.nickname} has left.")
 
     def dismiss(self, reason: str) -> None:
         """Say why, and hang up without waiting for anything."""

@@ -182,6 +182,14 @@ def test_behind_a_length_that_is_dropped_comes_what_handle_overflow_has_set() ->
         assert fed(classic, *pieces).messages == [b"5", b"2", b"ok"]
 
 
+def test_a_terminator_that_is_set_while_pieces_come_ends_them() -> None:
+    for pieces in [b"5\nab\nok\n"], [b"5\n", b"a", b"b\no", b"k\n"]:
+        channel = Limited(terminator=5)
+        channel.overflow_policy = "pieces"
+        channel.on_overflow = lambda: channel.set_terminator(b"\n")  # noqa: B023
+        assert fed(channel, *pieces).messages == [b"5", b"ab", b"ok"]
+
+
 def test_a_length_that_nobody_replaces_is_too_long_again() -> None:
     for made in Limited, Noted:
         for pieces in [b"12345"], [b"123", b"45"]:

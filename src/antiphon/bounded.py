@@ -111,8 +111,9 @@ class Bounded(Keeping):
         With "discard", forgets what is in `incoming`; a class that collects elsewhere must override this
         method, and forget. With "pieces", does nothing.
 
-        A terminator that is set here is that of the next message. If an override leaves the channel open with
-        the policy "close", the message is dropped, as with "discard".
+        A terminator that is set here is that of the next message; with "pieces", of this one, which goes on.
+        If an override leaves the channel open with the policy "close", the message is dropped, as with
+        "discard".
 
         Args:
             error: what is wrong, with `limit` and `size`. It is being handled.

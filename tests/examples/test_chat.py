@@ -1,9 +1,12 @@
+import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples.chat import Guest, Room
 
+from antiphon.testing import FakeNetwork, ScriptedSocket, error
 from examples.program import PROJECT, Client, Program, running
 
 SOURCE = PROJECT / "examples" / "chat.py"
@@ -68,6 +71,22 @@ def test_who_hangs_up_has_left(room: Program) -> None:
         nobody.close()
         bob.close()
         assert ada.line() == "bob has left."
+
+
+def test_everybody_hears_the_same_in_the_same_order() -> None:
+    with FakeNetwork() as network:
+        room = Room("127.0.0.1", 0, 600)
+        ada, bob, eve = (ScriptedSocket(b"%b\r\n" % name) for name in (b"ada", b"bob", b"eve"))
+        for guest in ada, bob, eve:
+            Guest(guest, room, 600)
+            network.run()
+        before = len(ada.sent), len(eve.sent)
+        bob.script(send=[error(errno.ECONNRESET)])
+        ada.script(b"hello\r\n")
+        network.run()
+        heard = [b"ada: hello\r\n", b"bob has left.\r\n"]
+        assert ada.sent[before[0] :].splitlines(keepends=True) == heard
+        assert eve.sent[before[1] :].splitlines(keepends=True) == heard
 
 
 def test_a_line_that_never_ends_is_ended(room: Program) -> None:

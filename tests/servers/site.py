@@ -75,9 +75,10 @@ class Client:
         raise AssertionError(f"wanted {pattern!r}, found {self.received!r:.2000}")
 
     def receive_all(self) -> bytes:
-        """Turn until the server closes; all that was received."""
+        """Turn until the server has said all, and close; all that was received."""
         for _ in range(MOST_TURNS):
             if not self.receive():
+                self.socket.close()
                 return self.received
             self.site.turn()
         raise AssertionError(f"the server does not close; found {self.received!r:.2000}")
@@ -86,8 +87,10 @@ class Client:
 class Site:
     """A server on a map of its own."""
 
-    def __init__(self, directory: Path, post: PostHandler | None = None) -> None:
-        self.channels: dict[int, Any] = {}
+    def __init__(
+        self, directory: Path, post: PostHandler | None = None, channels: dict[int, Any] | None = None
+    ) -> None:
+        self.channels: dict[int, Any] = {} if channels is None else channels
         self.server = HTTPServer(directory, port=0, post=post, map=self.channels)
         self.clients: list[Client] = []
 
@@ -96,16 +99,25 @@ class Site:
         """The connections that stand."""
         return [channel for channel in self.channels.values() if isinstance(channel, http_request_handler)]
 
+    @property
+    def closed(self) -> bool:
+        """Whether all connections end without another word."""
+        for _ in range(20):
+            if not self.connections:
+                return True
+            self.turn()
+        return False
+
     def turn(self, timeout: float = 0.02) -> None:
         """Let the server do what there is to do."""
         asyncore.loop(timeout=timeout, map=self.channels, count=1)
 
     def client(self) -> Client:
         """A client that is connected and has been accepted."""
-        before = len(self.connections)
+        before = set(self.connections)
         client = Client(self)
         self.clients.append(client)
-        while len(self.connections) == before:
+        while before.issuperset(self.connections):
             self.turn()
         return client
 
@@ -133,9 +145,11 @@ class Site:
 
 
 @contextmanager
-def serving(directory: Path, post: PostHandler | None = None) -> Iterator[Site]:
+def serving(
+    directory: Path, post: PostHandler | None = None, channels: dict[int, Any] | None = None
+) -> Iterator[Site]:
     """A site, closed at the end."""
-    site = Site(directory, post)
+    site = Site(directory, post, channels)
     try:
         yield site
     finally:

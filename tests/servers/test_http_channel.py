@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon.producers import IterableProducer
+from antiphon.servers.http_channel import http_request_handler
 from antiphon.servers.messages import Request, Response
 from servers.site import Answer, Site, answers, serving
 
@@ -51,10 +52,6 @@ def root(tmp_path: Path) -> Path:
 def site(root: Path) -> Iterator[Site]:
     with serving(root, echo) as site:
         yield site
-
-
-def closed(site: Site) -> bool:
-    return not site.connections
 
 
 def test_a_file_is_sent(site: Site) -> None:
@@ -169,7 +166,7 @@ def test_after_a_refusal_nothing_else_is_handled(site: Site, data: bytes, status
     assert answer.headers["Connection"] == "close"
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert b"secret" not in received
-    assert closed(site)
+    assert site.closed
 
 
 def test_a_refusal_comes_after_the_answers_before_it(site: Site) -> None:
@@ -203,6 +200,13 @@ def test_a_head_that_never_ends_is_refused(site: Site) -> None:
             break
     assert statuses(client.received) == [431]
     assert number < 400
+
+
+def test_of_two_faults_of_a_head_the_first_counts_however_it_is_cut(site: Site) -> None:
+    for fault, status in (b"\n", 400), (b"aaa\n", 431):
+        data = b"GET / HTTP/1.1\r\nA: ".ljust(http_request_handler.max_head_size - 1, b"a") + fault
+        for pieces in [data + b"a" * 100], [data[:-1], data[-1:], b"a" * 100]:
+            assert statuses(site.exchange(b"", pieces)) == [status]
 
 
 def test_the_body_of_a_get_is_no_request(site: Site) -> None:
@@ -348,7 +352,7 @@ def test_a_handler_that_fails_is_logged_and_ends_the_connection(
 ) -> None:
     with serving(root, handler) as site:
         received = site.exchange(get("/end") + post(b"") + SECRET + END)
-        assert closed(site)
+        assert site.closed
     assert statuses(received) == [200, 500]
     assert b"Connection: close" in received
     assert b"secret" not in received
@@ -422,7 +426,7 @@ def test_a_client_that_has_finished_sending_gets_its_whole_answers(site: Site) -
     client.socket.shutdown(socket.SHUT_WR)
     first, second = answers(client.receive_all())
     assert (first.body, second.body) == (b"end", bytes(LARGE))
-    assert closed(site)
+    assert site.closed
 
 
 def test_a_client_that_ends_in_the_middle_of_a_request_is_forgotten(site: Site) -> None:
@@ -430,4 +434,4 @@ def test_a_client_that_ends_in_the_middle_of_a_request_is_forgotten(site: Site) 
     client.send(get("/end")[:-2])
     client.socket.shutdown(socket.SHUT_WR)
     assert client.receive_all() == b""
-    assert closed(site)
+    assert site.closed

@@ -50,6 +50,10 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         max_head_size: bytes of a head, beyond which the answer is 431.
         max_body_size: bytes of a body, beyond which the answer is 413.
         max_unanswered: with so many requests waiting to be answered, no more are read.
+        linger_time: seconds for which the client may go on sending behind the last answer.
+        idle_timeout: seconds without a byte, after which the connection is closed.
+        message_timeout: seconds in which a head must arrive whole, and again a body.
+        send_timeout: seconds in which the client must take something of an answer.
     """
 
     # A bound, too, on how many further requests are already there when max_unanswered is reached.
@@ -57,6 +61,10 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
     max_head_size = 32_768
     max_body_size = 1_048_576
     max_unanswered = 32
+    linger_time = 5.0
+    idle_timeout = 75
+    message_timeout = 60
+    send_timeout = 60
 
     def __init__(
         self,
@@ -78,6 +86,7 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         self.respond = respond
         self.unanswered = 0
         self.failed = False
+        self.has_all = False
         self.read_next_head()
 
     def read_next_head(self) -> None:
@@ -93,14 +102,16 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         if self.handling:
             return
         before = b"\r" if self.ibuffer and self.ibuffer[-1].endswith(b"\r") else b""
+        room = self.max_head_size - self.buffered
         self.ibuffer.append(data)
         self.buffered += len(data)
         if not self.reading_headers:
             return
-        if self.buffered > self.max_head_size:
-            self.refuse(RequestError(431, f"wanted a head of {self.max_head_size} bytes at most"))
-        elif has_bare_line_feed(before + data):
+        # Of both faults the first counts, so that it does not matter how the head was cut.
+        if has_bare_line_feed(before + data[:room]):
             self.refuse(RequestError(400, "wanted CR LF at the end of each line, found a bare LF"))
+        elif self.buffered > self.max_head_size:
+            self.refuse(RequestError(431, f"wanted a head of {self.max_head_size} bytes at most"))
 
     def found_terminator(self) -> None:
         """Go on from the head to the body, and from there to the answer."""
@@ -156,10 +167,10 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         request = self.request
         line = f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}"
         self.answer(line, lambda: self.respond(request), request.keep_alive)
-        if request.keep_alive:
-            self.read_next_head()
-        else:
+        if not request.keep_alive:
             self.finish()
+        elif not self.failed:
+            self.read_next_head()
 
     def refuse(self, error: RequestError) -> None:
         """Answer with an error page, and end the connection: where the next request begins is not known."""
@@ -168,16 +179,35 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         self.finish()
 
     def finish(self) -> None:
-        """Close the connection when all that is queued has been sent; browsers sometimes over-send."""
+        """End the connection when all that is queued was sent; what the client still sends is dropped."""
+        if self.handling:
+            return
         self.handling = True
+        self.ibuffer = []
         self.set_terminator(None)
+        self.push_with_producer(_End(self.linger))
+
+    def linger(self) -> None:
+        """Tell the client that nothing more comes, and close when it does, or after `linger_time`.
+
+        To close while the client is sending resets the connection, and may cost it the answer (RFC 9112,
+        section 9.6).
+        """
+        try:
+            if not self.has_all:
+                self.socket.shutdown(socket.SHUT_WR)
+                self.call_later(self.linger_time, self.close)
+                return
+        except OSError:  # The client is gone.
+            pass
         self.close_when_done()
 
     def handle_close(self) -> None:
         """Answer a client that has finished sending; close if there is nothing to answer."""
-        if self.unanswered and not self.handling:
+        self.has_all = True
+        if self.unanswered or self.producer_fifo:
             self.finish()
-        elif not self.unanswered:
+        else:
             self.close()
 
     def answer(self, line: str, respond: Callable[[], Response], keep_alive: bool) -> None:
@@ -200,6 +230,7 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
     def produce(self, line: str, respond: Callable[[], Response], keep_alive: bool) -> Iterator[bytes]:
         """The bytes of an answer, and its line in the access log."""
         if self.failed:
+            self.unanswered -= 1
             return
         began, sent = time.monotonic(), 0
         response, head = _prepare(respond, keep_alive)
@@ -216,6 +247,18 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
             if response.status >= 500:
                 self.failed = True
                 self.finish()
+
+
+class _End:
+    """A producer of nothing, which is asked for it when all before it has been sent."""
+
+    def __init__(self, reached: Callable[[], None]) -> None:
+        self._reached = reached
+
+    def more(self) -> bytes:
+        """Tell that the end is reached."""
+        self._reached()
+        return b""
 
 
 def _prepare(respond: Callable[[], Response], keep_alive: bool) -> tuple[Response, bytes]:
