@@ -3,10 +3,12 @@
 import gc
 import socket
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from antiphon import admission
 from antiphon.admission import Census, network_of, unadopted
 
 
@@ -132,3 +134,9 @@ def test_the_cost_of_looking_again_does_not_grow_with_the_places() -> None:
     for _ in range(1000):
         census.look_again()
     assert len(looks) == 10
+
+
+def test_a_channel_whose_socket_has_no_place_is_given_none() -> None:
+    channel = SimpleNamespace(_fileno=-7)
+    admission.adopt(channel, None)
+    assert not hasattr(channel, "_ac_place")

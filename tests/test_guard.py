@@ -240,6 +240,14 @@ def test_what_is_dropped_of_a_message_is_unfinished_too(stage: Stage, terminator
     assert channel.events[:2] == [(10.0, "overflow"), (70.0, "message")]
 
 
+def test_a_terminator_that_comes_byte_by_byte_ends_what_is_dropped(stage: Stage) -> None:
+    channel = stage.channel(Dropping, message_timeout=60)
+    channel.set_terminator(b"\r\n.\r\n")
+    stage.arrives(channel, bytes(1500), *[bytes([byte]) for byte in b"\r\n."], after=10)
+    stage.until(500)
+    assert channel.events[:2] == [(10.0, "overflow"), (70.0, "message")]
+
+
 def test_what_comes_in_parts_is_unfinished_too(stage: Stage) -> None:
     channel = stage.channel(Messages, message_timeout=60)
     channel.max_message_size, channel.overflow_policy = 1000, "pieces"

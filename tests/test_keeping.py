@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -462,3 +463,17 @@ def one_by_one(made: Any, count: int, look: Any = lambda: None) -> None:
     while channel.reading_paused:
         channel.resume_reading()
     assert next(seen) == count
+
+
+def test_a_chat_whose_mark_at_the_end_was_taken_off_silently_hears_again() -> None:
+    with connected(Chat) as (channel, _):
+        channel.close_when_done()
+        deque.pop(channel.producer_fifo)
+        assert channel._ac_hears_again(b"data")
+
+
+def test_a_queue_of_ones_own_is_taken_over_with_all_output() -> None:
+    with connected(Chat) as (channel, _):
+        channel.connected = False
+        channel.producer_fifo = deque([b"one"])
+        assert list(channel._ac_take_output() or ()) == [b"one"]
