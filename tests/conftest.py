@@ -1,5 +1,6 @@
-"""What holds for all tests: how much they try, and how long one may take."""
+"""What holds for all tests: how much they try, how long one may take, and what is garbage."""
 
+import gc
 import os
 
 import pytest
@@ -21,3 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Ten thousand examples take their time."""
     if IS_NIGHTLY and config.getoption("timeout", None) is None:
         config.option.timeout = 3600
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests themselves, a million objects, out of the collections that tests ask for."""
+    gc.collect()
+    gc.freeze()

@@ -20,6 +20,6 @@ def effort(quick: _T, nightly: _T) -> _T:
     return nightly if IS_NIGHTLY else quick
 
 
-def some(names: Sequence[str]) -> tuple[str, ...]:
-    """Of the pollers, best first: in a brief run that one, else all."""
+def some(names: Sequence[_T]) -> tuple[_T, ...]:
+    """Of the pollers, say, best first: in a brief run that one, else all."""
     return tuple(names[:1] if EFFORT == "brief" else names)

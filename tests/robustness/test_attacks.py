@@ -11,6 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads proc(5
 
 
 @pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("attack", attacks.ATTACKS, ids=lambda attack: attack.name)
 def test_antiphon_survives_what_the_old_modules_do_not(attack: attacks.Attack) -> None:

@@ -19,6 +19,8 @@ from antiphon.maps import ChannelMap
 from antiphon.servers.http import HTTPServer
 from robustness import crowd, guests, visits
 
+pytestmark = pytest.mark.load
+
 SECONDS = 1.5
 
 

@@ -61,6 +61,7 @@ def test_the_attackers_are_as_many_as_they_are_told() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.timeout(120)
 def test_all_attackers_are_there_while_the_client_works() -> None:
     command = [sys.executable, "-m", "robustness.slow_loris", "--connections", "300", "--rounds", "2"]

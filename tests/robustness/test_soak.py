@@ -77,6 +77,7 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.
 
 
 @pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.timeout(180)
 def test_a_short_soak_leaves_nothing_behind() -> None:
     command = [sys.executable, "-m", "robustness.soak", "--seconds", "10", "--peers", "200"]

@@ -1,5 +1,6 @@
 import errno
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 
@@ -197,15 +198,14 @@ class Ticking(Good):
         asyncore.get_loop().call_later(60, lambda: None)
 
 
-kept: list[Any] = []
-
-
 class Kept(Good):
     """Is in a list of its program's for ever."""
 
+    everyone: ClassVar[list[Any]]
+
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
-        kept.append(self)
+        self.everyone.append(self)
 
 
 class Restless(Good):
@@ -222,6 +222,13 @@ class Unclosed(Good):
             self._ac_paused = True
             self._ac_state_changed()
         return data
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_kept() -> Iterator[None]:
+    Kept.everyone = []  # Made by the test, so that the garbage collector knows of it.
+    yield
+    del Kept.everyone
 
 
 BROKEN = [
@@ -283,7 +290,6 @@ BROKEN = [
 def test_a_channel_that_breaks_a_promise_is_told_how(broken: Any, title: str, found: str) -> None:
     with pytest.raises(AssertionError, match=f"^channel {broken.__name__}, {title}: {found}"):
         check_channel(broken, DIALOGUE)
-    kept.clear()
 
 
 def test_every_check_is_failed_by_somebody() -> None:
@@ -295,7 +301,6 @@ def test_every_check_is_failed_by_somebody() -> None:
 
 def test_a_check_may_be_left_out() -> None:
     check_channel(Kept, DIALOGUE, leave_out={"nothing of a closed channel is kept"})
-    kept.clear()
 
 
 def test_what_can_t_be_checked_is_refused() -> None:
