@@ -319,6 +319,14 @@ def test_closing_before_all_is_sent_is_an_error_for_who_waits(
         await_in(running, channel.drained())
 
 
+def test_who_waits_only_after_such_a_close_is_told_too(wires: Wires, channels: Any, running: Engine) -> None:
+    channel, _ = wires.channel(Server, channels)
+    channel.push(bytes(3_000_000))
+    channel.close()
+    with pytest.raises(ConnectionError, match="closed before all was sent"):
+        await_in(running, channel.drained())
+
+
 def test_closing_when_all_is_sent_is_none(wires: Wires, channels: Any, running: Engine) -> None:
     channel, far = wires.channel(Server, channels)
     channel.push(b"bye")

@@ -225,13 +225,15 @@ class Outgoing(dispatcher):
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
         loop = asyncio.get_running_loop()
-        while self._ac_outbox or self._ac_foreign_fifo:
+        in_vain = self._ac_unsent
+        while not in_vain and (self._ac_outbox or self._ac_foreign_fifo):
             waiter = Waiter(loop)
             self._ac_draining = (self._ac_draining or set()) | {waiter}
             self._ac_note_output()
             await waiter.future
-            if waiter.in_vain:
-                raise ConnectionError(f"{self!r} was closed before all was sent")
+            in_vain = waiter.in_vain
+        if in_vain:
+            raise ConnectionError(f"{self!r} was closed before all was sent")
 
     def _ac_tell_drained(self) -> None:
         waiting, self._ac_draining = self._ac_draining, None
