@@ -204,11 +204,11 @@ class Endpoint(Securing):
         Raises:
             OSError: the socket can't accept; the next `handle_error` closes the channel.
         """
-        queue = self._ac_queue()
+        queue, listening = self._ac_backlog or self._ac_queue(), self._ac_socket
         try:
             if self.max_connections is None and self.max_connections_per_peer is None:
-                return queue.accept(self.socket)
-            return queue.accept_within_limits(self.socket)
+                return queue.accept(listening)
+            return queue.accept_within_limits(listening)
         except OSError as error:
             if error.errno in PEER_GONE:
                 return None

@@ -2,13 +2,26 @@
 
 import select
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from antiphon.pollers.base import EVERYTHING, check_interest, milliseconds
 
 __all__ = ["PollPoller"]
 
 assert not TYPE_CHECKING or sys.platform != "win32"
+
+
+class _Closed:
+    """Is there instead of the poll object of a poller that is closed."""
+
+    def register(self, fd: int, interest: int) -> NoReturn:
+        raise ValueError("the poll poller is closed")
+
+    def unregister(self, fd: int) -> None:
+        """Nothing is registered."""
+
+    def poll(self, timeout: int | None) -> NoReturn:
+        raise ValueError("the poll poller is closed")
 
 
 class PollPoller:
@@ -24,7 +37,7 @@ class PollPoller:
         """Watch nothing yet."""
         #: Descriptor -> interest.
         self.watched: dict[int, int] = {}
-        self._poll: select.poll | None = select.poll()
+        self._poll: select.poll | _Closed = select.poll()
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
@@ -32,7 +45,7 @@ class PollPoller:
             return
         if not 0 < interest <= EVERYTHING:
             check_interest(interest)
-        self._opened().register(fd, interest)
+        self._poll.register(fd, interest)
         self.watched[fd] = interest
 
     def interest(self, fd: int) -> int:
@@ -41,19 +54,14 @@ class PollPoller:
 
     def forget(self, fd: int) -> None:
         """Report `fd` no more; never fails."""
-        if self._poll is not None and self.watched.pop(fd, None) is not None:
+        if self.watched.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
-        return self._opened().poll(None if timeout is None else milliseconds(timeout))
-
-    def _opened(self) -> "select.poll":
-        if self._poll is None:
-            raise ValueError("the poll poller is closed")
-        return self._poll
+        return self._poll.poll(None if timeout is None else milliseconds(timeout))
 
     def close(self) -> None:
         """Forget every descriptor; there is no kernel object to close."""
         self.watched.clear()
-        self._poll = None
+        self._poll = _Closed()
