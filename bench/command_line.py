@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 from bench import results
 from bench.calls import measure_calls
-from bench.modes import CALLS, MODES, SCALE
+from bench.modes import CALLS, MODES, PROFILE, SCALE
 from bench.processes import Server, ServerError, Setting, missing
+from bench.profile import measure_profile
 from bench.quick import compare, sources, summary, versions_to_compare
 from bench.report import write_page
 from bench.rounds import Samples, measure_rounds
@@ -24,7 +25,7 @@ from bench.tls import compare_tls, tls_summary
 __all__ = ["main", "parse"]
 
 PROJECT = Path(__file__).parents[1]
-ALL_MODES = (*MODES, SCALE, CALLS)
+ALL_MODES = (*MODES, SCALE, CALLS, PROFILE)
 
 #: Rounds of `--quick` unless `--rounds` says otherwise: these take about 100 seconds.
 QUICK_ROUNDS = 20
@@ -114,6 +115,7 @@ def _run_full(setting: Setting, options: argparse.Namespace) -> None:
         "versions": {name: versions(python) for name, python in interpreters.items()},
         "left_out": left_out,
         "calls": measure_calls(setting, max(rounds, 2)) if CALLS in options.modes else [],
+        "profile": measure_profile(setting) if PROFILE in options.modes else [],
         "samples": {},
     }
     before = results.load(options.results) if options.merge and options.results.exists() else None
@@ -122,7 +124,7 @@ def _run_full(setting: Setting, options: argparse.Namespace) -> None:
         found = document | {"samples": samples}
         results.save(options.results, results.merged(before, found) if before else found)
 
-    modes = [mode for mode in options.modes if mode != CALLS]
+    modes = [mode for mode in options.modes if mode not in (CALLS, PROFILE)]
     save(measure_rounds(setting, rows, modes, rounds, files, save))
     _report(options)
 

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-__all__ = ["CALLS", "CONNECTION_COUNTS", "IDLE", "MODES", "SCALE", "Mode"]
+__all__ = ["CALLS", "CONNECTION_COUNTS", "IDLE", "MODES", "PROFILE", "SCALE", "Mode"]
 
 
 class Mode(NamedTuple):
@@ -43,3 +43,4 @@ CONNECTION_COUNTS: Final = (10, 100, 1000, 2000, 4000, 9000, 16000)
 #: What is measured besides the modes, under the names that `--modes` takes.
 SCALE: Final = "scale"
 CALLS: Final = "calls"
+PROFILE: Final = "profile"

@@ -70,6 +70,12 @@ class Results:
         found: list[dict[str, Any]] = self.document.get("calls", [])
         return found
 
+    @property
+    def profile(self) -> list[dict[str, Any]]:
+        """What an operation executes, by server."""
+        found: list[dict[str, Any]] = self.document.get("profile", [])
+        return found
+
 
 def load(path: Path) -> dict[str, Any]:
     """Read results.json.
@@ -101,7 +107,8 @@ def save(path: Path, document: dict[str, Any]) -> None:
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """The old results, with what was measured now in place of the same rows and modes.
 
-    Calls are replaced as a whole, if there are any now; the versions and runs of both are kept.
+    Calls and the profile are replaced as a whole, if there are any now; the versions and runs of both are
+    kept.
     """
     samples = {row: dict(modes) for row, modes in old["samples"].items()}
     for row, modes in new["samples"].items():
@@ -112,5 +119,6 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         "versions": old["versions"] | new["versions"],
         "left_out": left_out,
         "calls": new.get("calls") or old.get("calls", []),
+        "profile": new.get("profile") or old.get("profile", []),
         "samples": samples,
     }

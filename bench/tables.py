@@ -16,6 +16,8 @@ __all__ = [
     "idle",
     "latency",
     "machine",
+    "profile",
+    "profile_functions",
     "rates",
     "scale",
     "spread",
@@ -153,6 +155,29 @@ def calls(results: Results) -> str:
     return _table(
         ["channels", "map", "`use_poll`", "antiphon, us", "old modules, us", "old / antiphon"], rows
     )
+
+
+def profile(results: Results) -> str:
+    """Bytecodes and calls of an operation."""
+    servers = list(dict.fromkeys(found["server"] for found in results.profile))
+    operations = list(dict.fromkeys(found["operation"] for found in results.profile))
+    cells = {
+        (found["server"], found["operation"]): f"{found['bytecodes']:.0f} / {found['calls']:.1f}"
+        for found in results.profile
+    }
+    rows = [[server, *(cells.get((server, each), "-") for each in operations)] for server in servers]
+    return _table(["server", *operations], rows)
+
+
+def profile_functions(results: Results) -> str:
+    """The functions of the first server that execute most."""
+    rows = (
+        [found["operation"], f"`{name}`", short(bytecodes), short(calls)]
+        for found in results.profile
+        if found["server"] == results.profile[0]["server"]
+        for name, bytecodes, calls in found["functions"]
+    )
+    return _table(["operation", "function", "bytecodes", "calls"], rows)
 
 
 def bars(results: Results) -> str:

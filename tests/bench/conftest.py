@@ -38,6 +38,11 @@ def call(channels: int, ours: float, theirs: float) -> dict[str, Any]:
     return case | {"ours_us": ours, "theirs_us": theirs, "ratio": theirs / ours, "pairs": [[ours, theirs]]}
 
 
+def executed(server: str, operation: str, bytecodes: float, calls: float, *functions: Any) -> dict[str, Any]:
+    counts = {"bytecodes": bytecodes, "calls": calls, "functions": list(functions)}
+    return {"server": server, "operation": operation} | counts
+
+
 @pytest.fixture
 def document() -> dict[str, Any]:
     run = {"started": "2026-01-02 03:04", "rounds": 2, "seconds": 0.8, "modes": ["pingpong100"], "only": None}
@@ -48,6 +53,11 @@ def document() -> dict[str, Any]:
         "versions": {"main": {"Python": "3.13.0", "uvloop": "0.22"}},
         "left_out": {"gevent": "No module named 'gevent'"},
         "calls": [call(1, 2.0, 3.0), call(100, 2.0, 30.0), call(16000, 2.2, 4000.0)],
+        "profile": [
+            executed("antiphon", "ping-pong", 420.6, 11.44, ["Incoming.handle_read", 91.0, 1.0]),
+            executed("antiphon", "connection", 1743.5, 70.06, ["Loop.turn", 35.3, 0.44]),
+            executed("pyasynchat poll", "ping-pong", 365.5, 12.19, ["poll2", 51.4, 0.06]),
+        ],
         "samples": {
             "climit": {
                 "pingpong100": [sample(0, 3), sample(1, 6)],

@@ -21,7 +21,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
 def test_without_options_everything_is_measured() -> None:
     options = parsed()
 
-    assert options.modes == [*MODES, "scale", "calls"]
+    assert options.modes == [*MODES, "scale", "calls", "profile"]
     assert (options.only, options.quick, options.rounds) == (None, None, None)
 
 

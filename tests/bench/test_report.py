@@ -37,6 +37,16 @@ def test_the_page_says_what_failed_and_what_is_left_out(results: Results, tmp_pa
     assert "- gevent is left out: No module named 'gevent'" in text
 
 
+def test_the_page_says_what_an_operation_executes(results: Results, tmp_path: Path) -> None:
+    text = written(results, tmp_path)
+
+    assert "| server | ping-pong | connection |" in text
+    assert "| antiphon | 421 / 11.4 | 1744 / 70.1 |" in text
+    assert "| pyasynchat poll | 366 / 12.2 | - |" in text
+    assert "| ping-pong | `Incoming.handle_read` | 91 | 1 |" in text
+    assert "| ping-pong | `poll2`" not in text
+
+
 def test_the_weak_spots_are_the_bars_that_are_missed(results: Results, tmp_path: Path) -> None:
     weak = written(results, tmp_path).partition("## Weak spots")[2].partition("Where pure Python")[0]
 
@@ -45,7 +55,7 @@ def test_the_weak_spots_are_the_bars_that_are_missed(results: Results, tmp_path:
 
 
 def test_results_of_nothing_make_a_page(document: dict[str, Any], tmp_path: Path) -> None:
-    empty = Results(document | {"samples": {}, "calls": [], "left_out": {}})
+    empty = Results(document | {"samples": {}, "calls": [], "profile": [], "left_out": {}})
 
     text = written(empty, tmp_path)
 

@@ -48,6 +48,7 @@ def test_merging_replaces_what_was_measured_now_and_nothing_else(document: dict[
         "samples": {"antiphon": {"pingpong100": [{"round": 0, "cpu_us": 1}], "idle9000": []}, "gevent": {}},
         "left_out": {},
         "calls": [],
+        "profile": [],
     }
 
     both = merged(document, now)
@@ -56,5 +57,6 @@ def test_merging_replaces_what_was_measured_now_and_nothing_else(document: dict[
     assert both["samples"]["antiphon"]["idle9000"] == document["samples"]["antiphon"]["idle9000"]
     assert both["samples"]["climit"] == document["samples"]["climit"]
     assert both["calls"] == document["calls"]
+    assert both["profile"] == document["profile"]
     assert both["left_out"] == {}
     assert len(both["runs"]) == 2
