@@ -53,7 +53,7 @@ class Counts:
         if not self.wanted:
             yield
             return
-        monitoring = sys.monitoring
+        monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore] # since Python 3.12
         events, tool = monitoring.events, monitoring.PROFILER_ID
         monitoring.use_tool_id(tool, "antiphon's benchmark")
         monitoring.register_callback(tool, events.INSTRUCTION, self._executed)
