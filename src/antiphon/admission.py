@@ -86,7 +86,8 @@ class Place:
         self._fd = sock.fileno()
         self._sock: _Watch | None = _Watch(sock, self)
         self._channel: _Watch | None = None
-        self.address, self.peer = address, peer
+        self.address: Any = address
+        self.peer: Hashable | None = peer
         self.wait_for_channel()
 
     @property

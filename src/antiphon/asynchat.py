@@ -43,6 +43,8 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
         encoding: the encoding of those.
     """
 
+    terminator: Any
+    incoming: list[bytes]
     tcp_no_delay = True
 
     def _ac_prepare(self) -> None:

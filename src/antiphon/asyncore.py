@@ -12,6 +12,7 @@ import socket
 import sys
 import time  # noqa: F401 (programs reach it, and `warnings`, through this module)
 import warnings  # noqa: F401
+from collections.abc import Callable
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
 
@@ -84,8 +85,8 @@ counting.tell(_observe)
 # -- one event of one channel ------------------------------------------------------------------------------
 
 
-read = dispatching.read
-write = dispatching.write
+read: Callable[[Any], None] = dispatching.read
+write: Callable[[Any], None] = dispatching.write
 _exception = dispatching.exception
 
 
@@ -208,6 +209,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         map: where the channel lives; `socket_map` if None.
     """
 
+    addr: Any
     debug = False
     _map: Any
     _ac_loop: Loop | None

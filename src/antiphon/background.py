@@ -21,7 +21,7 @@ class Background:
     def __init__(self) -> None:
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="antiphon.background", daemon=True)
         self._thread.start()
 

@@ -30,8 +30,8 @@ class Bucket:
     __slots__ = ("_at", "_tokens", "burst", "rate")
 
     def __init__(self, rate: float, now: float) -> None:
-        self.rate = rate
-        self.burst = max(float(rate), 1.0)
+        self.rate: float = rate
+        self.burst: float = max(float(rate), 1.0)
         self._tokens = self.burst
         self._at = now
 

@@ -32,7 +32,7 @@ class Calls:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
         #: What was counted since the loop was made.
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         #: What looks how long handlers take; None if nothing does.
         self.watch: Watch | None = None
         self.slow_callback = SLOW

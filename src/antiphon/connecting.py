@@ -277,8 +277,11 @@ class Attempt(Endpoint):
         code = self._ac_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._attempted(self, OSError(code, strerror(code)) if code else None)
 
-    #: Trouble may be told as something to read, or as the end.
-    handle_read_event = handle_close = handle_write_event
+    handle_read_event = handle_write_event  # Trouble may be told as something to read.
+
+    def handle_close(self) -> None:
+        """Tell it: trouble may be told as the end, too."""
+        self.handle_write_event()
 
     def leave(self) -> Any:
         """Leave the map with the socket, which stays open."""

@@ -44,6 +44,17 @@ class Counts:
         "worst",
     )
 
+    accepted: int
+    refused: int
+    slow: int
+    closed: dict[str, int]
+    received: int
+    sent: int
+    messages: int
+    turns: int
+    busy: float
+    worst: float
+
     def __init__(self) -> None:
         self.accepted = self.refused = self.slow = 0
         self.closed = dict.fromkeys(REASONS, 0)

@@ -16,7 +16,7 @@ class file_wrapper:  # noqa: N801 (the name that programs use)
     """
 
     def __init__(self, fd: int) -> None:
-        self.fd = os.dup(fd)
+        self.fd: int = os.dup(fd)
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:

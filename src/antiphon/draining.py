@@ -56,7 +56,7 @@ class Stoppable(Calls):
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(now)
         self.stopped: object = None
-        self.stop_pending = False
+        self.stop_pending: bool = False
         self.draining: Draining | None = None
 
     def stop(self) -> None:

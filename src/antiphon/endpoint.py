@@ -55,12 +55,13 @@ class Endpoint(Securing):
     max_connections: int | None = None
     max_connections_per_peer: int | None = None
 
-    closing = False
+    closing: bool = False
     addr: Any = None
     family_and_type: tuple[int, int]
-    connected = watched(False)
-    connecting = watched(False)
-    accepting = watched(False)
+    connected: watched = watched(False)
+    connecting: watched = watched(False)
+    accepting: watched = watched(False)
+    reading_paused: bool
 
     _fileno: Any
     _ac_socket: Any

@@ -62,9 +62,9 @@ class Flow:
     __slots__ = ("_full", "_held", "_held_at", "bucket_in", "bucket_out", "interest", "limits", "loop")
 
     def __init__(self, loop: Any, limits: Limits) -> None:
-        self.loop = loop
-        self.limits = limits
-        self.interest = _EVERYTHING
+        self.loop: Any = loop
+        self.limits: Limits = limits
+        self.interest: int = _EVERYTHING
         self.bucket_in: Bucket | None = None
         self.bucket_out: Bucket | None = None
         self._full = False

@@ -46,14 +46,14 @@ class Guard(Flow):
         super().__init__(loop, limits)
         self.heard: list[float] = loop.moment
         self.sent: list[float] = loop.moment
-        self.is_quick = False
+        self.is_quick: bool = False
         #: Since when, if at all: an attempt to connect goes on, a message is unfinished, output waits that
         #: nobody takes, the channel is to be closed. An attempt that has come to its end never runs out.
         self._connecting: float | None = None
         self._began: float | None = None
         self._stalled: float | None = None
         self._closing: float | None = None
-        self.size = 0
+        self.size: int = 0
         #: How often something was received, and what that was when a message was left unfinished.
         self._reads = 0
         self._partial = -1

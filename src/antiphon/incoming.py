@@ -50,7 +50,7 @@ class Incoming(Outgoing):
 
     ac_in_buffer_size: int = ADAPTIVE
     resumes_after_errors = False
-    coalesce_pushes = os.environ.get("ANTIPHON_COALESCE_PUSHES", "1") != "0"
+    coalesce_pushes: bool = os.environ.get("ANTIPHON_COALESCE_PUSHES", "1") != "0"
     use_encoding: Any = 0
     encoding = "latin-1"
     terminator: Any

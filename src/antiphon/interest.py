@@ -22,6 +22,8 @@ class watched:  # noqa: N801 (used like `property`)
     A subclass may shadow it with an ordinary attribute; its channels are then polled.
     """
 
+    stored: str
+
     def __init__(self, default: Any) -> None:
         self.default = default
 
@@ -43,7 +45,7 @@ class noticed:  # noqa: N801 (used like a decorator from functools)
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.__doc__ = function.__doc__
-        self.replacement = f"_ac_{function.__name__}_replaced"
+        self.replacement: str = f"_ac_{function.__name__}_replaced"
         setattr(function, _OWN, True)
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:

@@ -26,7 +26,7 @@ _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 #: The connection died before it was accepted, or its network did: accept(2) says to try again.
 PEER_GONE: Final = frozenset(
-    number
+    _number
     for name in [
         "EAGAIN",
         "EWOULDBLOCK",
@@ -45,7 +45,7 @@ PEER_GONE: Final = frozenset(
         "ESOCKTNOSUPPORT",
         "EPROTONOSUPPORT",
     ]
-    if (number := getattr(errno, name, None)) is not None
+    if (_number := getattr(errno, name, None)) is not None
 )
 
 #: Connections taken from one listener in one turn at most, so that the accepted ones have their turn too.
@@ -107,7 +107,7 @@ class Backlog:
         #: The socket that was last accepted from, and what its connections are made of.
         self._listening: Any = None
         self._made_of: tuple[int, int, int] | None = None
-        self.accepted = 0
+        self.accepted: int = 0
         self._refusals = Refusals(channel)
         #: Refusals that this turn has left, and the turn.
         self._left, self._refusing_in = LARGEST_BATCH, -1

@@ -47,7 +47,9 @@ class Listener(asyncore.dispatcher):
         file: SocketFile | None = None,
     ) -> None:
         super().__init__(map=map)
-        self.factory, self.tls = factory, tls
+        self.addr: Any
+        self.factory: Factory = factory
+        self.tls: ssl.SSLContext | None = tls
         self._ac_proxies, self._ac_header_timeout = proxies, proxy_protocol_timeout
         self._ac_file = file
         sock.setblocking(False)
@@ -107,7 +109,7 @@ class Server:
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
-        self.listeners = tuple(listeners)
+        self.listeners: tuple[Listener, ...] = tuple(listeners)
 
     @property
     def addresses(self) -> list[Any]:

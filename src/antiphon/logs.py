@@ -76,7 +76,10 @@ class LimitedLog:
             raise ValueError(
                 f"wanted a burst of 1 or more in more than 0 seconds, found {burst!r} in {interval!r} seconds"
             )
-        self.logger, self.burst, self.interval, self.now = logger, burst, interval, now
+        self.logger: logging.Logger = logger
+        self.burst: int = burst
+        self.interval: float = interval
+        self.now: Callable[[], float] = now
         #: Those of the present interval, oldest first.
         self._kinds: dict[Any, _Kind] = {}
         self._lock = threading.RLock()  # A signal handler may log in the middle of it.

@@ -53,6 +53,8 @@ class Loop(Stoppable, Observable, Parking):
         now: the clock of the timers, in seconds.
     """
 
+    moment: list[float]
+
     def __init__(
         self,
         channels: MutableMapping[Any, Any],
@@ -75,7 +77,7 @@ class Loop(Stoppable, Observable, Parking):
         self.stale: set[int] | None = None
         self._batch = _NOTHING
         #: How often it has waited.
-        self.turns = 0
+        self.turns: int = 0
         self._makes_do = False
         #: Whether there are channels whose limits, if they have any, are not watched yet.
         self._have_joined = True

@@ -23,7 +23,7 @@ class ChannelMap(dict[int, Any]):
     def __init__(self, *others: Any, **named: Any) -> None:
         super().__init__(*others, **named)
         #: The loop that waits for the channels of this map.
-        self.loop = Loop(self, tells=True)
+        self.loop: Loop = Loop(self, tells=True)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
         if fd in self:

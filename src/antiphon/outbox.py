@@ -314,21 +314,28 @@ class Outbox(deque[Any]):
         self.extend(items)
         return self
 
-    appendleft = _recounting("appendleft")
-    extendleft = _recounting("extendleft")
-    insert = _recounting("insert")
-    popleft = _recounting("popleft")
-    pop = _recounting("pop")
-    remove = _recounting("remove")
-    rotate = _recounting("rotate")
-    reverse = _recounting("reverse")
-    clear = _recounting("clear")
-    __setitem__ = _recounting("__setitem__")
-    __delitem__ = _recounting("__delitem__")
-
     def _tell(self) -> None:
         if self.changed is not None:
             self.changed()
+
+
+#: Those of deque that change more than its end.
+_RECOUNTED: Final = (
+    "__delitem__",
+    "__setitem__",
+    "appendleft",
+    "clear",
+    "extendleft",
+    "insert",
+    "pop",
+    "popleft",
+    "remove",
+    "reverse",
+    "rotate",
+)
+
+for _name in _RECOUNTED:
+    setattr(Outbox, _name, _recounting(_name))
 
 
 def weight(item: Any) -> int:

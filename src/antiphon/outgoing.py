@@ -357,10 +357,8 @@ class Outgoing(dispatcher):
                 draining.wait_longer(self)
         else:
             self._ac_lingers = self._ac_output_ended = True
-            self._ac_reading_paused, self.reading_paused = (
-                0,
-                False,
-            )  # What comes is dropped, and its end seen.
+            self._ac_reading_paused = 0  # What comes is dropped, and its end seen.
+            self.reading_paused: bool = False
             self._ac_state_changed()
             self._ac_ending = self._ac_ending or OWN
 

@@ -24,7 +24,7 @@ class Pausing:
         reading_paused: whether the channel reads nothing at present. Only the two methods change it.
     """
 
-    reading_paused = False
+    reading_paused: bool = False
 
     _ac_reading_paused = 0
     _ac_do: Callable[..., None]

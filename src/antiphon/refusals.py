@@ -24,7 +24,7 @@ class Refusals:
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-        self.total = 0
+        self.total: int = 0
         self._untold: Counter[str] = Counter()
         self._last: Any = None
         self._silent = False

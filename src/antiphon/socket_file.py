@@ -23,7 +23,7 @@ class SocketFile:
     """
 
     def __init__(self, path: str | bytes) -> None:
-        self.path = os.path.abspath(path)
+        self.path: str | bytes = os.path.abspath(path)
         self._identity = _identity(os.lstat(path))
         self._process = os.getpid()
 

@@ -67,11 +67,11 @@ class Timer:
         group: "set[Timer] | None",
     ) -> None:
         """For `Timers.call_at` only, which checks what is given."""
-        self.when = when
-        self.interval = interval
-        self.active = False
-        self.callback = callback
-        self.arguments = arguments
+        self.when: float = when
+        self.interval: float | None = interval
+        self.active: bool = False
+        self.callback: Callable[..., object] = callback
+        self.arguments: tuple[object, ...] = arguments
         self._timers = timers
         self._sequence = sequence
         self._delay = delay
@@ -141,7 +141,7 @@ class Timers:
         # (deadline, number, timer).  No two timers have the same number, so that no timer is compared.
         self._heap: list[tuple[float, int, Timer]] = []
         self._ready: deque[Timer] = deque()
-        self.active = 0
+        self.active: int = 0
         self._numbers = itertools.count()
 
     def call_at(

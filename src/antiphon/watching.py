@@ -90,7 +90,8 @@ class Watch:
     __slots__ = ("_counts", "_limited", "clock", "limit", "which")
 
     def __init__(self, limit: float, counts: Counts, now: Callable[[], float] = time.monotonic) -> None:
-        self.limit, self._counts = limit, counts
+        self.limit: float = limit
+        self._counts = counts
         self.clock: Callable[[Any], float] = operator.call
         self.which: Any = now
         if sys.platform == "linux" and now is time.monotonic and limit >= _TICKS * _TICK:

@@ -147,6 +147,7 @@ def test_after_a_failure_nothing_else_is_answered(network: FakeNetwork, coalesce
 def test_a_client_that_says_nothing_is_left(network: FakeNetwork) -> None:
     sock = ScriptedSocket(SMALL)
     channel = connection(sock)
+    assert channel.idle_timeout is not None
     network.run(channel.idle_timeout - 1)
     assert not sock.closed
     network.run(2)
@@ -158,7 +159,8 @@ def test_a_client_that_says_nothing_is_left(network: FakeNetwork) -> None:
 def test_a_client_that_never_ends_its_request_is_left(network: FakeNetwork, begun: bytes) -> None:
     sock = ScriptedSocket(begun)
     channel = connection(sock)
-    for _ in range(channel.message_timeout - 1):
+    assert channel.message_timeout is not None
+    for _ in range(int(channel.message_timeout) - 1):
         network.run(1)
         sock.script(b"a")
     assert not sock.closed
@@ -176,6 +178,7 @@ def test_a_client_that_never_takes_its_answer_is_left(tmp_path: Path) -> None:
         for _ in range(20):  # Until the system's buffers are full.
             site.turn()
         [channel] = site.connections
+        assert channel.send_timeout is not None
         clock.advance(channel.send_timeout - 1)
         site.turn(0)
         assert site.connections

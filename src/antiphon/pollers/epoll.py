@@ -38,7 +38,7 @@ class EpollPoller:
         self._poll = select.poll()
         self._suspects: set[int] = set()
         #: How often the epoll instance was replaced by another.
-        self.generation = 0
+        self.generation: int = 0
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""

@@ -50,7 +50,7 @@ class Directory:
         Raises:
             NotADirectoryError: there is none.
         """
-        self.root = os.path.realpath(path)
+        self.root: str = os.path.realpath(path)
         if not os.path.isdir(self.root):
             raise NotADirectoryError(f"wanted a directory to serve, found {os.fspath(path)!r}")
 

@@ -75,7 +75,7 @@ class HTTPServer(asyncore.dispatcher):
             OSError: the address does not exist here or is taken.
         """
         asyncore.dispatcher.__init__(self, map=map)
-        self.files = Directory(directory)
+        self.files: Directory = Directory(directory)
         self.post = post
         self.tls = tls
         self.channels = map
@@ -92,7 +92,7 @@ class HTTPServer(asyncore.dispatcher):
             raise
         host, port = self.socket.getsockname()[:2]
         scheme = "http" if tls is None else "https"
-        self.url = f"{scheme}://{f'[{host}]' if family == socket.AF_INET6 else host}:{port}/"
+        self.url: str = f"{scheme}://{f'[{host}]' if family == socket.AF_INET6 else host}:{port}/"
 
     def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
         """Serve a client."""

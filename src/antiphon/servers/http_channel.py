@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPMessage
 from typing import Any, Final
 
 from antiphon import asynchat
@@ -61,10 +62,14 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
     max_head_size = 32_768
     max_body_size = 1_048_576
     max_unanswered = 32
-    linger_time = 5.0
-    idle_timeout = 75
-    message_timeout = 60
-    send_timeout = 60
+    linger_time: float = 5.0
+    idle_timeout: float | None = 75
+    message_timeout: float | None = 60
+    send_timeout: float | None = 60
+
+    request: Request
+    op: str
+    headers: HTTPMessage
 
     def __init__(
         self,
@@ -84,17 +89,17 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         asynchat.async_chat.__init__(self, sock=sock, map=map)
         self.addr = addr
         self.respond = respond
-        self.unanswered = 0
-        self.failed = False
-        self.has_all = False
+        self.unanswered: int = 0
+        self.failed: bool = False
+        self.has_all: bool = False
         self.read_next_head()
 
     def read_next_head(self) -> None:
         """Begin with the next request."""
         self.ibuffer: list[bytes] = []
-        self.buffered = 0
-        self.reading_headers = True
-        self.handling = False
+        self.buffered: int = 0
+        self.reading_headers: bool = True
+        self.handling: bool = False
         self.set_terminator(_END_OF_HEAD)
 
     def collect_incoming_data(self, data: bytes) -> None:

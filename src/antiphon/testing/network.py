@@ -51,12 +51,11 @@ class FakeNetwork:
     """
 
     def __init__(self, *, use_poll: bool = False) -> None:
-        self.clock = FakeClock()
-        self.poller = SilentPoller(self.clock, ready=self._ready)
-        self.map = ChannelMap()
-        self.loop = self.map.loop = Loop(
-            self.map, tells=True, make_poller=lambda: self.poller, now=self.clock
-        )
+        self.clock: FakeClock = FakeClock()
+        self.poller: SilentPoller = SilentPoller(self.clock, ready=self._ready)
+        self.map: ChannelMap = ChannelMap()
+        self.loop: Loop = Loop(self.map, tells=True, make_poller=lambda: self.poller, now=self.clock)
+        self.map.loop = self.loop
         self.sockets: list[ScriptedSocket] = []
         self._use_poll = use_poll
         self._prepared: list[ScriptedSocket] = []

@@ -20,6 +20,9 @@ class SocketPair:
         capacity: bytes that the system takes of one large `near.send()`, while nothing is under way.
     """
 
+    near: socket.socket
+    far: socket.socket
+
     def __init__(self, buffer_size: int | None = None) -> None:
         self.near, self.far = socket.socketpair()
         for end in self.near, self.far:
@@ -27,7 +30,7 @@ class SocketPair:
             if buffer_size is not None:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_size)
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_size)
-        self.capacity = self.near.send(bytes(_MUCH))
+        self.capacity: int = self.near.send(bytes(_MUCH))
         self.drain()
 
     def __enter__(self) -> Self:

@@ -106,10 +106,10 @@ class ScriptedSocket:
         self._options: dict[tuple[int, int], Any] = {}
         self._connecting = False
         #: What has changed so far by calls: whoever turns a loop sees by it whether that leads anywhere.
-        self.progress = 0
+        self.progress: int = 0
         self.calls: list[tuple[Any, ...]] = []
         self.sends: list[bytes] = []
-        self.closed = False
+        self.closed: bool = False
         self.peer: Any = ("192.0.2.1", 50_000)  # TEST-NET-1, RFC 5737.
         self.script(*received, **answers)
 
