@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, NamedTuple
 
 from antiphon import lingering
@@ -91,7 +92,8 @@ class Stoppable(Calls):
 
         Calls `handle_drain()` of each channel, also of those that come later: listeners close, an
         `async_chat` closes when all that was pushed has left, any other channel when it has nothing to write.
-        Runs the loop until none is left; at the deadline, closes those that are. What a chat was given to
+        Who runs a coroutine (`spawn`) is asked when
+        that is through, and reads nothing until then. Runs the loop until none is left; at the deadline, closes those that are. What a chat was given to
         send is not only handed to the system: its connection is ended in our direction first, and closed when
         the peer has ended the other, or has said nothing for a second and has acknowledged everything. What
         arrives meanwhile is dropped, an unfinished message too. Timers are called, and stay.
@@ -110,22 +112,34 @@ class Stoppable(Calls):
             RuntimeError: the loop waits, or is being drained already, or an asyncio loop serves the map.
             ValueError: the deadline is negative or not finite.
         """
-        deadline = seconds("deadline", deadline, least=0)
         if self._waiting and self.in_turn():
             raise RuntimeError("drain() runs the loop, and was called while it waits: call stop() there")
         if self.host is not None:
             self.host.check_turn()
+        with self.draining_for(deadline) as draining:
+            draining.run(use_poll)
+        return draining.drained
+
+    @contextmanager
+    def draining_for(self, deadline: float) -> Iterator["Draining"]:
+        """What a drain of `deadline` seconds knows; whoever asks runs the turns until it is over.
+
+        Raises:
+            RuntimeError: the loop is being drained already.
+            ValueError: the deadline is negative or not finite.
+        """
+        deadline = seconds("deadline", deadline, least=0)
         if self.draining is not None:
             raise RuntimeError("the loop is being drained already")
         began = self.now()
         self.draining = draining = Draining(self, began + deadline)
         try:
-            drained = draining.run(use_poll)
+            yield draining
         finally:
             self.draining = None
+        drained = draining.drained
         level = logging.WARNING if drained.lost or drained.aborted else logging.INFO
         _log.log(level, "drained in %.3g s: %s", self.now() - began, drained)
-        return drained
 
 
 class _Told(NamedTuple):
@@ -150,23 +164,35 @@ class Draining:
         #: By descriptor.
         self._told: dict[int, _Told] = {}
         self._closing_at_rest: dict[int, Any] = {}
+        #: Those that end when the coroutines are through that they run.
+        self._answering: dict[int, Any] = {}
         #: By descriptor: the channel, and when it is looked at again.
         self._lingering: dict[int, tuple[Any, float]] = {}
         #: Whether another thread is in the loop, too.
         self._is_shared = False
         self._listeners = self._flushed = self._lost = self._aborted = 0
 
-    def run(self, use_poll: bool) -> Drained:
+    @property
+    def drained(self) -> Drained:
+        """What has become of the channels so far."""
+        return Drained(self._listeners, self._flushed, self._lost, self._aborted)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no channel left, or no time."""
+        loop = self._loop
+        return not loop.map or loop.now() >= self._until or loop.stopped is not self._stopped
+
+    def run(self, use_poll: bool) -> None:
         """Run the loop until there is no channel left, or no time."""
         loop = self._loop
-        self._apart(self._look)
+        self._apart(self.look)
         while loop.map:
-            loop.run(self._patience(), use_poll, loop.map, 1)
-            self._apart(self._look)
-            if loop.now() >= self._until or loop.stopped is not self._stopped:
+            loop.run(self.patience(), use_poll, loop.map, 1)
+            self._apart(self.look)
+            if self.is_over:
                 break
-        self._apart(self._abort)
-        return Drained(self._listeners, self._flushed, self._lost, self._aborted)
+        self._apart(self.abort)
 
     def close_at_rest(self, channel: Any) -> None:
         """Close a channel as soon as it has nothing to write."""
@@ -200,14 +226,15 @@ class Draining:
             self._loop.run(_LOOK_AGAIN, False, self._loop.map, 1)
             done.wait(_LOOK_AGAIN)
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
+        """Seconds after which there is something to look at, though no turn has come."""
         now = self._loop.now()
         times = [self._until, *(when for _, when in self._lingering.values())]
         if self._closing_at_rest or self._is_shared:  # Whether there is anything to do, nobody may tell.
             times.append(now + _LOOK_AGAIN)
         return max(0.0, min(times) - now)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Count who has ended, tell who has come, close who is done."""
         for fd, told in tuple(self._told.items()):
             if not self._is_in_map(fd, told.channel):
@@ -215,6 +242,10 @@ class Draining:
         for fd, channel in tuple(self._loop.map.items()):
             if fd not in self._told and self._is_in_map(fd, channel):
                 self._tell(fd, channel)
+        for fd, channel in tuple(self._answering.items()):
+            if channel._ac_end_answering():
+                del self._answering[fd]
+                self._ask_to_end(fd, channel)
         for fd, channel in tuple(self._closing_at_rest.items()):
             _contained(channel, self._close_if_at_rest, fd, channel)
         for fd, (channel, when) in tuple(self._lingering.items()):
@@ -224,6 +255,7 @@ class Draining:
     def _has_ended(self, fd: int, told: _Told) -> None:
         del self._told[fd]
         self._closing_at_rest.pop(fd, None)
+        self._answering.pop(fd, None)
         self._lingering.pop(fd, None)
         if not told.listens:
             is_lost = getattr(told.channel, "_ac_unsent", False) or getattr(told.channel, "out_buffer", b"")
@@ -234,6 +266,12 @@ class Draining:
         listens = bool(getattr(channel, "accepting", False))
         self._listeners += listens
         self._told[fd] = _Told(channel, listens)
+        if listens or not hasattr(channel, "_ac_end_answering") or channel._ac_end_answering():
+            self._ask_to_end(fd, channel)
+        else:
+            self._answering[fd] = channel
+
+    def _ask_to_end(self, fd: int, channel: Any) -> None:
         if hasattr(channel, "handle_drain"):
             _contained(channel, channel.handle_drain)
         else:
@@ -253,9 +291,9 @@ class Draining:
             del self._lingering[fd]
             _contained(channel, channel._ac_hang_up, OWN)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         """Close who is left."""
-        self._look()
+        self.look()
         for fd, channel in tuple(self._loop.map.items()):
             if fd in self._lingering:  # All that it had to send has left.
                 _contained(channel, channel._ac_hang_up, OWN)

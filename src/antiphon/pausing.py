@@ -7,7 +7,7 @@ last one has gone.
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["BY_COROUTINE", "BY_OUTPUT", "BY_PROGRAM", "Pausing"]
+__all__ = ["BY_COROUTINE", "BY_DRAIN", "BY_OUTPUT", "BY_PROGRAM", "Pausing"]
 
 #: `pause_reading()` was called.
 BY_PROGRAM: Final = 1
@@ -15,6 +15,8 @@ BY_PROGRAM: Final = 1
 BY_OUTPUT: Final = 2
 #: A coroutine that the channel runs has not ended.
 BY_COROUTINE: Final = 4
+#: The loop is being drained, and the channel still has an answer to give.
+BY_DRAIN: Final = 8
 
 
 class Pausing:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon.background import background_loop
 from antiphon.maps import loop_of
-from antiphon.pausing import BY_COROUTINE, BY_PROGRAM
+from antiphon.pausing import BY_COROUTINE, BY_DRAIN, BY_PROGRAM
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,7 @@ class Spawning:
     _ac_loop: Any
     _fileno: Any
     closing: bool
+    _ac_timers: set[Any] | None
     #: Those that keep the channel from reading.
     _ac_spawned: "set[Spawned] | None" = None
 
@@ -72,6 +73,14 @@ class Spawning:
             self._ac_pause_reading(BY_COROUTINE)
         spawned.begin(coroutine, (self._ac_loop or loop_of(self._map)).asyncio_loop)
         return spawned
+
+    def _ac_end_answering(self) -> bool:
+        """Whether no coroutine will have anything to say. Until then, nothing is read."""
+        if any(isinstance(pending, Spawned) for pending in self._ac_timers or ()):
+            self._ac_pause_reading(BY_DRAIN)
+            return False
+        self._ac_resume_reading(BY_DRAIN)
+        return True
 
     async def wait_closed(self) -> None:
         """Wait, in asyncio code, until the channel is closed. At once if it is."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from antiphon import asyncore, pollers
+from antiphon.draining import Drained
 from antiphon.failures import ExitNow
 from antiphon.loop import Loop
 from antiphon.pollers.base import Poller
@@ -89,6 +90,8 @@ class Attachment:
         #: The callback that is to come in any case.
         self._due: asyncio.Handle | None = None
         self._waiting: list[asyncio.Future[None]] = []
+        #: Told when the next turn has ended.
+        self._turning: asyncio.Future[None] | None = None
         self._ended_by: Exception | None = None
         self._before = self._loop._make_poller
         readers = None if in_thread else _poller_with_descriptor()
@@ -118,7 +121,7 @@ class Attachment:
         elif not self._in_turn:
             raise RuntimeError(
                 "the channels of this map are served by an asyncio loop already, which is running the turns; "
-                "detach() the attachment first, or await its finished()"
+                "detach() the attachment first, or await its finished() or its drain()"
             )
 
     def detach(self) -> None:
@@ -133,6 +136,7 @@ class Attachment:
         self._loop.use(self._before, None)
         self._loop.asyncio_loop = None
         self._tell_finished()
+        self._tell_turned()
 
     async def finished(self) -> None:
         """Wait until the map has no channel and nothing is due, as `asyncore.loop()` does, or for `detach`.
@@ -142,8 +146,7 @@ class Attachment:
                 are detached then.
             RuntimeError: asyncio runs another loop here.
         """
-        if asyncio.get_running_loop() is not self._host:
-            raise RuntimeError(f"wanted to be awaited in {self._host!r}, which serves the channels")
+        self._check_host()
         if self._attached and self._is_busy():
             future = self._host.create_future()
             self._waiting.append(future)
@@ -153,6 +156,66 @@ class Attachment:
                 self._waiting.remove(future)
         if self._ended_by is not None:
             raise self._ended_by
+
+    async def drain(self, deadline: float) -> Drained:
+        """End all channels of the map, as soon as they have sent what they have to send.
+
+        What `antiphon.drain()` does where `asyncore.loop()` runs the turns; asyncio's own tasks go on
+        meanwhile. The map stays attached. Cancelled, it leaves those channels open that still are.
+
+        Args:
+            deadline: seconds that it takes at most, 0 or more. `antiphon.stop()` cuts them short.
+
+        Returns:
+            How many channels ended in which way.
+
+        Raises:
+            Exception: what a turn has ended with, as in `finished`.
+            RuntimeError: the channels are not attached, or no longer; they are being drained already; or
+                asyncio runs another loop here.
+            ValueError: the deadline is negative or not finite.
+        """
+        self._check_host()
+        if not self._attached:
+            raise RuntimeError(
+                "wanted channels that asyncio serves, found them detached: see antiphon.drain()"
+            )
+        loop = self._loop
+        with loop.draining_for(deadline) as draining:
+            loop.do(draining.look)
+            patience: float | None = None
+            while self._channels:
+                await self._turned(patience)
+                loop.do(draining.look)
+                if draining.is_over:
+                    break
+                patience = draining.patience()
+            loop.do(draining.abort)
+            loop.heed_stop()
+        return draining.drained
+
+    async def _turned(self, patience: float | None) -> None:
+        """Wait until a turn has ended, or so many seconds; with None for them, have a turn come at once."""
+        if patience is None:
+            self._host.call_soon(self._wait.interrupt)
+        self._turning = self._host.create_future()
+        try:
+            await asyncio.wait([self._turning], timeout=patience)
+        finally:
+            self._turning = None
+        if self._ended_by is not None:
+            raise self._ended_by
+        if not self._attached:
+            left = f"{len(self._channels)} channel{'s' if len(self._channels) > 1 else ''}"
+            raise RuntimeError(f"the map was detached before it was drained, with {left} left")
+
+    def _tell_turned(self) -> None:
+        if self._turning is not None and not self._turning.done() and not self._host.is_closed():
+            self._turning.set_result(None)
+
+    def _check_host(self) -> None:
+        if asyncio.get_running_loop() is not self._host:
+            raise RuntimeError(f"wanted to be awaited in {self._host!r}, which serves the channels")
 
     def _is_busy(self) -> bool:
         return bool(self._channels) or self._loop.busy
@@ -175,7 +238,7 @@ class Attachment:
             if self._attached:
                 self._park()
         except Exception as error:
-            self._ended_by, is_awaited = error, bool(self._waiting)
+            self._ended_by, is_awaited = error, bool(self._waiting) or self._loop.draining is not None
             self.detach()
             if not is_awaited and not isinstance(error, ExitNow):
                 raise  # asyncio's exception handler tells of it.
@@ -185,6 +248,8 @@ class Attachment:
             raise
         finally:
             self._in_turn = False
+            if self._turning is not None:
+                self._tell_turned()
 
     def _park(self) -> None:
         poller, patience = self._loop.park()
