@@ -92,8 +92,8 @@ class Stoppable(Calls):
 
         Calls `handle_drain()` of each channel, also of those that come later: listeners close, an
         `async_chat` closes when all that was pushed has left, any other channel when it has nothing to write.
-        Who runs a coroutine (`spawn`) is asked when
-        that is through, and reads nothing until then. Runs the loop until none is left; at the deadline, closes those that are. What a chat was given to
+        One that runs a coroutine (`spawn`) is told when that is through, and reads nothing until then.
+        Runs the loop until none is left; at the deadline, closes those that are. What a chat was given to
         send is not only handed to the system: its connection is ended in our direction first, and closed when
         the peer has ended the other, or has said nothing for a second and has acknowledged everything. What
         arrives meanwhile is dropped, an unfinished message too. Timers are called, and stay.

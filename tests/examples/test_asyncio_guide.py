@@ -1,6 +1,7 @@
 """The programs of docs/asyncio.md about channels run; those about streams do in tests/aio."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -19,11 +20,12 @@ PRINTING = [(program, printed) for program, printed in PROGRAMS if printed]
 SERVERS = [program for program, printed in PROGRAMS if not printed]
 DICTIONARIES = [program for program in SERVERS if "look_up" in program]
 ECHOES = [program for program in SERVERS if "echo" in program]
+[ENDING] = [program for program in SERVERS if "SIGTERM" in program]
 
 
 def test_every_program_is_run() -> None:
     assert (len(PRINTING), len(DICTIONARIES), len(ECHOES)) == (2, 2, 3)
-    assert len(PROGRAMS) == 7
+    assert len(PROGRAMS) == 8
 
 
 @pytest.mark.parametrize(("program", "printed"), PRINTING, ids=range(len(PRINTING)))
@@ -67,3 +69,18 @@ def test_each_step_of_the_move_is_a_server(program: str) -> None:
     with running("-c", program) as server, server.client() as client:
         client.sock.sendall(b"one\ntwo\n")
         assert [client.file.readline() for _ in range(2)] == [b"echo one\n", b"echo two\n"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM to handle")
+def test_a_question_that_a_coroutine_is_at_is_answered_before_the_end() -> None:
+    with running("-c", ENDING) as server, server.client() as client:
+        client.send("one")
+        assert client.line() == "ONE"
+        client.send("two")
+        server.process.send_signal(signal.SIGTERM)
+        assert client.line() in {"TWO", ""}  # It may not have read the question yet.
+        assert client.line() == ""
+        client.close()
+        assert server.process.stdout is not None
+        assert server.process.stdout.readline() == "Drained(listeners=1, flushed=1, lost=0, aborted=0)\n"
+        assert server.process.wait(20) == 0

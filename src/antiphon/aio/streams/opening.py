@@ -1,7 +1,9 @@
-"""Opening streams: `open_connection` and `start_server`."""
+"""Opening streams: `open_connection` and `start_server`, and the same by Unix sockets."""
 
 import asyncio
-from typing import Any, Final
+import os
+import sys
+from typing import Any, Final, TypeAlias
 
 from antiphon.aio.streams.incoming import Incoming
 from antiphon.aio.streams.protocol import Limits
@@ -11,6 +13,8 @@ from antiphon.aio.streams.stream import ChatStream
 from antiphon.framing.parser import AnyTerminator, Overflow, as_limit, as_overflow
 
 __all__ = ["open_connection", "start_server"]
+
+_Path: TypeAlias = str | bytes | os.PathLike[str]
 
 _CRLF: Final = b"\r\n"
 _MESSAGE_SIZE: Final = 1_048_576
@@ -96,3 +100,71 @@ async def start_server(
     ends = as_message_terminator(terminator, limits.message_size)
     server = ChatServer(handle)
     return await server.listen(lambda: Incoming(limits, ends, server.connected), host, port, **named)
+
+
+# As in asyncio: where there are none, the names are not there.
+if sys.platform != "win32":  # pragma: no branch: the tests of this branch need Windows
+    __all__ += ["open_unix_connection", "start_unix_server"]
+
+    async def open_unix_connection(
+        path: _Path | None = None,
+        *,
+        terminator: AnyTerminator = _CRLF,
+        max_message_size: int | None = _MESSAGE_SIZE,
+        overflow: Overflow = "raise",
+        read_ahead: int = _READ_AHEAD,
+        **named: Any,
+    ) -> ChatStream:
+        """Connect to a server on this machine. Not on Windows.
+
+        Args:
+            path: of its socket; an abstract one (unix(7)) begins with a null byte.
+            terminator: as of `open_connection`; likewise the other three.
+            max_message_size: likewise.
+            overflow: likewise.
+            read_ahead: likewise.
+            **named: what `loop.create_unix_connection` takes besides: `ssl`, `server_hostname`, `sock` and
+                others.
+
+        Raises:
+            OSError: there was no connection to be had.
+            TypeError: the terminator or `max_message_size` is of another type.
+            ValueError: they are none.
+        """
+        limits = _limits(max_message_size, overflow, read_ahead)
+        incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
+        where: Any = path
+        await asyncio.get_running_loop().create_unix_connection(lambda: incoming, where, **named)
+        return ChatStream(incoming)
+
+    async def start_unix_server(
+        handle: Handler,
+        path: _Path | None = None,
+        *,
+        terminator: AnyTerminator = _CRLF,
+        max_message_size: int | None = _MESSAGE_SIZE,
+        overflow: Overflow = "raise",
+        read_ahead: int = _READ_AHEAD,
+        **named: Any,
+    ) -> ChatServer:
+        """As `start_server`, by a Unix socket. Not on Windows.
+
+        Args:
+            handle: as of `start_server`.
+            path: where the socket is to be; one that is there is replaced. Closing the server removes it from
+                Python 3.13 on.
+            terminator: as of `open_connection`, for each connection; likewise the other three.
+            max_message_size: likewise.
+            overflow: likewise.
+            read_ahead: likewise.
+            **named: what `loop.create_unix_server` takes besides: `ssl`, `sock`, `backlog` and others.
+
+        Raises:
+            OSError: it can't listen there.
+            TypeError: the terminator or `max_message_size` is of another type.
+            ValueError: they are none.
+        """
+        limits = _limits(max_message_size, overflow, read_ahead)
+        ends = as_message_terminator(terminator, limits.message_size)
+        server = ChatServer(handle)
+        return await server.listen_unix(lambda: Incoming(limits, ends, server.connected), path, **named)

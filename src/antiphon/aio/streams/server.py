@@ -133,6 +133,11 @@ class ChatServer:
         self._server = await self._loop.create_server(protocol, *where, **named)
         return self
 
+    async def listen_unix(self, protocol: Callable[[], Incoming], path: Any, **named: Any) -> Self:
+        """Begin, with what `loop.create_unix_server` takes."""
+        self._server = await self._loop.create_unix_server(protocol, path, **named)
+        return self
+
     # -- connections -----------------------------------------------------------------------------------
 
     def connected(self, incoming: Incoming) -> None:
