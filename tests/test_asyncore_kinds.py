@@ -356,7 +356,7 @@ def test_a_descriptor_that_is_not_open_is_refused(channels: Any) -> None:
 
 def test_a_file_has_no_pending_error_but_may_be_urgent(wires: Wires, pipe: list[int]) -> None:
     with closing(FileNoting(pipe[0], {})) as channel:
-        channel.handle_expt = lambda: channel.events.append("expt")
+        channel.handle_expt = lambda: channel.events.append("expt")  # type: ignore[method-assign]
         channel.handle_expt_event()
         assert channel.events == ["expt"]
 

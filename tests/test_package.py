@@ -56,3 +56,13 @@ def test_importing_the_package_imports_none_of_its_modules() -> None:
     program = "import antiphon, sys; print([name for name in sys.modules if name.startswith('antiphon')])"
 
     assert output_of(program) == "['antiphon']\n"
+
+
+@pytest.mark.parametrize("module", [asyncore, asynchat], ids=["asyncore", "asynchat"])
+def test_what_type_checkers_are_told_of_a_module_is_what_it_has(module: ModuleType) -> None:
+    name = module.__name__.removeprefix("antiphon.")
+    told: dict[str, object] = {}
+    exec((SOURCES.parent / "stubs" / f"{name}.pyi").read_text(), told)
+    del told["__builtins__"]
+    assert told == {each: getattr(module, each) for each in told}
+    assert told.keys() >= set(module.__all__)

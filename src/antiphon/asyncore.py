@@ -210,6 +210,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
     """
 
     addr: Any
+    connected: bool
     debug = False
     _map: Any
     _ac_loop: Loop | None

@@ -58,9 +58,9 @@ class Endpoint(Securing):
     closing: bool = False
     addr: Any = None
     family_and_type: tuple[int, int]
-    connected: watched = watched(False)
-    connecting: watched = watched(False)
-    accepting: watched = watched(False)
+    connected: bool = watched(False)
+    connecting: bool = watched(False)
+    accepting: bool = watched(False)
     reading_paused: bool
 
     _fileno: Any

@@ -8,24 +8,39 @@ instance with predicates of its own is *polled*: it is asked once in every turn 
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from antiphon.pollers.base import READ, URGENT, WRITE
 
-__all__ = ["Traits", "interest_of", "noticed", "tracked_interest", "traits_of", "unhandled", "watched"]
+__all__ = [
+    "Noticed",
+    "Traits",
+    "Watched",
+    "interest_of",
+    "noticed",
+    "tracked_interest",
+    "traits_of",
+    "unhandled",
+    "watched",
+]
 
 
-class watched:  # noqa: N801 (used like `property`)
-    """A state attribute with a class-level default; the loop learns when it is assigned.
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-    A subclass may shadow it with an ordinary attribute; its channels are then polled.
+
+class Watched:
+    """What `watched` makes.
+
+    Attributes:
+        default: what the attribute is before it is assigned.
+        stored: where an assigned value is kept.
     """
 
     stored: str
 
     def __init__(self, default: Any) -> None:
-        self.default = default
+        self.default: Any = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.stored = f"_ac_{name}"
@@ -39,11 +54,24 @@ class watched:  # noqa: N801 (used like `property`)
             channel._ac_state_changed()
 
 
-class noticed:  # noqa: N801 (used like a decorator from functools)
-    """A method whose replacement on an instance (`channel.writable = f`) makes that channel a polled one."""
+def watched(default: bool) -> Any:
+    """A state attribute with a class-level default; the loop learns when it is assigned.
+
+    A subclass may shadow it with an ordinary attribute; its channels are then polled.
+    """
+    return Watched(default)
+
+
+class Noticed:
+    """What `noticed` makes.
+
+    Attributes:
+        function: the method.
+        replacement: where what replaces it is kept.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
         self.__doc__ = function.__doc__
         self.replacement: str = f"_ac_{function.__name__}_replaced"
         setattr(function, _OWN, True)
@@ -66,7 +94,12 @@ class noticed:  # noqa: N801 (used like a decorator from functools)
         delattr(channel, self.replacement)
 
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+def noticed(function: _Function) -> _Function:
+    """A method whose replacement on an instance (`channel.writable = f`) makes that channel a polled one."""
+    made: Any = Noticed(function)
+    return cast(_Function, made)
+
+
 _OWN: Final = "_antiphon_own"
 _UNHANDLED: Final = "_antiphon_unhandled"
 _STATE: Final = ("connected", "connecting", "accepting")
@@ -117,7 +150,7 @@ def traits_of(cls: type) -> Traits:
 
 
 def _find_out(cls: type, readable: Any, writable: Any) -> Traits:
-    own_state = all(isinstance(_static(cls, name), watched) for name in _STATE)
+    own_state = all(isinstance(_static(cls, name), Watched) for name in _STATE)
     return Traits(
         readable=readable,
         writable=writable,

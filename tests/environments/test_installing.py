@@ -64,6 +64,9 @@ def test_alone_it_provides_both_names_and_leaves_nothing_behind(environment: Env
     environment.check()
     assert_sound(environment)
     assert environment.files_of(*NAMES) == OURS
+    for name in NAMES:
+        typed = environment.site_packages / f"{name}-stubs" / "__init__.pyi"
+        assert typed.read_text() == (PROJECT / "stubs" / f"{name}.pyi").read_text()
     assert "Nothing is wrong." in environment.output_of("antiphon", "doctor")
 
     environment.uninstall("antiphon")
