@@ -16,6 +16,22 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 READ_AHEAD = 65_536
 
 
+class WithoutReaders(asyncio.SelectorEventLoop):
+    """Cannot wait for descriptors on a program's behalf, as Windows' Proactor loop can't."""
+
+    add_reader = asyncio.AbstractEventLoop.add_reader
+    remove_reader = asyncio.AbstractEventLoop.remove_reader
+
+
+#: What makes a loop for channels; the fixture `each_loop` sets it.
+make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop of the kind that is being tested."""
+    return make_loop()
+
+
 class Contexts(NamedTuple):
     """Of both sides of TLS."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from antiphon.background import background_loop
 from antiphon.maps import loop_of
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Spawned", "Spawning", "Waiter"]
+
+_Result = TypeVar("_Result")
 
 
 class Spawning:
@@ -34,8 +36,8 @@ class Spawning:
 
     def spawn(
         self,
-        coroutine: Coroutine[Any, Any, Any],
-        then: Callable[[Any], object] | None = None,
+        coroutine: Coroutine[Any, Any, _Result],
+        then: Callable[[_Result], object] | None = None,
         *,
         failed: Callable[[Exception], object] | None = None,
         keep_reading: bool = False,

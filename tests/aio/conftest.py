@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
+import aio_support
 from aio_support import Contexts, Run
 
 SECONDS = 20
@@ -27,6 +28,16 @@ def run(request: pytest.FixtureRequest) -> Run:
             return runner.run(asyncio.wait_for(main, SECONDS))
 
     return run_it
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "no readers"])
+def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `new_loop` of aio_support make each kind of asyncio loops."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        monkeypatch.setattr(aio_support, "make_loop", import_module("uvloop").new_event_loop)
+    elif request.param == "no readers":
+        monkeypatch.setattr(aio_support, "make_loop", aio_support.WithoutReaders)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import aio_support
+from aio_support import WithoutReaders, new_loop
 from antiphon import asynchat, asyncore, pollers
 from antiphon.aio import Attachment, attach, attachment, running
 from antiphon.asyncore import ExitNow
@@ -17,6 +19,8 @@ from antiphon.maps import ChannelMap
 from loop_support import Noting, Wires, wires
 
 __all__ = ["wires"]
+
+pytestmark = pytest.mark.usefixtures("each_loop")
 
 #: Seconds after which something that should have happened is taken to hang.
 PATIENCE = 20
@@ -59,11 +63,19 @@ def in_thread(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
+@pytest.fixture
+def has_readers(each_loop: None) -> None:
+    """The loop waits for descriptors itself."""
+    if aio_support.make_loop is WithoutReaders:
+        pytest.skip("the loop waits for no descriptors")
+
+
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def bounded() -> None:
         await asyncio.wait_for(main(), PATIENCE)
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(bounded())
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -263,7 +275,7 @@ def test_an_interrupt_ends_asyncio_and_not_the_attachment(
                 raise error
 
     channel, far = wires.channel(Interrupted, channels)
-    host = asyncio.new_event_loop()
+    host = new_loop()
     attached = attach(channels, host)
     far.send(b"1")
     with pytest.raises(error):
@@ -279,7 +291,7 @@ def test_an_asyncio_loop_that_was_closed_serves_nothing_and_is_forgotten(
     wires: Wires, channels: Any, in_thread: bool
 ) -> None:
     channel, far = wires.channel(Noting, channels)
-    host = asyncio.new_event_loop()
+    host = new_loop()
     attached = attach(channels, host, in_thread=in_thread)
     host.run_until_complete(asyncio.sleep(0))
     host.close()
@@ -317,7 +329,7 @@ async def _is_cancelled(future: Awaitable[None]) -> bool:
 
 
 def test_to_wait_in_another_asyncio_loop_is_refused(wires: Wires) -> None:
-    host = asyncio.new_event_loop()
+    host = new_loop()
     attached = attach(wires.map(), host)
 
     async def main() -> None:
@@ -421,6 +433,7 @@ def test_files_that_are_always_ready_are_served(wires: Wires, tmp_path: Any) -> 
 
 
 @pytest.mark.skipif("epoll" not in pollers.offered(), reason="about epoll(7)")
+@pytest.mark.usefixtures("has_readers")
 def test_an_epoll_instance_that_was_replaced_is_waited_for(wires: Wires) -> None:
     channels = wires.map()
     channel, far = wires.channel(Noting, channels)
@@ -440,6 +453,7 @@ def test_an_epoll_instance_that_was_replaced_is_waited_for(wires: Wires) -> None
     run(main)
 
 
+@pytest.mark.usefixtures("has_readers")
 def test_without_a_descriptor_for_a_poller_turns_come_from_time_to_time(
     wires: Wires, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +476,42 @@ def test_without_a_descriptor_for_a_poller_turns_come_from_time_to_time(
             await until(lambda: not failures and loop._poller is not None)
 
     run(main)
+
+
+def test_a_thread_waits_for_a_loop_that_waits_for_no_descriptors(wires: Wires) -> None:
+    channels = wires.map()
+
+    async def main() -> None:
+        before = threading.active_count()
+        async with running(channels):
+            waiting = threading.active_count() - before
+        assert waiting == (aio_support.make_loop is WithoutReaders)
+        assert threading.active_count() == before
+
+    run(main)
+
+
+def test_a_block_that_is_cancelled_leaves_the_channels_open(wires: Wires, channels: Any) -> None:
+    channel, far = wires.channel(Noting, channels)
+
+    async def serve() -> None:
+        async with running(channels) as attached:
+            entered.append(attached)
+            await attached.finished()
+
+    entered: list[Attachment] = []
+
+    async def main() -> None:
+        serving = asyncio.ensure_future(serve())
+        await until(lambda: entered)
+        serving.cancel()
+        assert await _is_cancelled(serving)
+        assert not entered[0].attached
+
+    run(main)
+    far.send(b"x")
+    asyncore.loop(1, map=channels, count=1)
+    assert channel.received == b"x"
 
 
 def test_where_there_is_no_poller_with_a_descriptor_a_thread_waits(
@@ -521,7 +571,7 @@ def test_a_handler_may_detach(wires: Wires, channels: Any, error: type[BaseExcep
                 raise error
 
     channel, far = wires.channel(Detaching, channels)
-    host = asyncio.new_event_loop()
+    host = new_loop()
     attached = attach(channels, host)
     far.send(b"1")
     if error is None:

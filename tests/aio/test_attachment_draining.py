@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import antiphon
+from aio_support import new_loop
 from antiphon import MessageChannel, asynchat, asyncore
 from antiphon.aio import attach, running
 from antiphon.asyncore import ExitNow
@@ -16,6 +17,8 @@ from antiphon.maps import ChannelMap
 from loop_support import Noting, Wires, wires
 
 __all__ = ["wires"]
+
+pytestmark = pytest.mark.usefixtures("each_loop")
 
 PATIENCE = 20
 #: More than the kernel keeps for a peer that doesn't read.
@@ -36,7 +39,8 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def bounded() -> None:
         await asyncio.wait_for(main(), PATIENCE)
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(bounded())
 
 
 class Chat(asynchat.async_chat):
@@ -229,7 +233,7 @@ def test_the_deadline_is_a_number_of_seconds(deadline: Any, error: type[Exceptio
 
 
 def test_another_asyncio_loop_is_refused(wires: Wires) -> None:
-    host = asyncio.new_event_loop()
+    host = new_loop()
     attachment = attach(wires.map(), host)
 
     async def main() -> None:

@@ -48,3 +48,23 @@ def main() -> None:
     asyncore.socket_map.clear()
     asyncore.loop(timeout=1, map={}, count=1)
     print(asyncore._DISCONNECTED, asyncore.socket.AF_INET)
+
+
+async def count() -> int:
+    """Some coroutine."""
+    return 1
+
+
+def add(number: int) -> None:
+    """Take a number."""
+
+
+def shout(text: str) -> None:
+    """Take a text."""
+
+
+def spawn(chat: Chat) -> None:
+    """Have a result come back: to who can take it, or a type checker finds out."""
+    chat.spawn(count(), add)
+    chat.spawn(count(), chat.push)
+    chat.spawn(count(), shout)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
