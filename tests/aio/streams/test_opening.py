@@ -20,6 +20,7 @@ CASES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"terminator": "x"}, TypeError, "wanted bytes, a tuple of bytes, a length or None as the terminator"),
     ({"max_message_size": 0}, ValueError, "wanted 1 byte or more as max_message_size, found 0"),
     ({"overflow": "drop"}, ValueError, 'wanted "raise" or "discard" as overflow'),
+    ({"limit": 100}, TypeError, "wanted max_message_size= and read_ahead=, found limit="),
     ({"read_ahead": 0}, ValueError, "wanted 1 byte or more as read_ahead, found 0"),
 ]
 

@@ -21,7 +21,13 @@ _MESSAGE_SIZE: Final = 1_048_576
 _READ_AHEAD: Final = 65_536
 
 
-def _limits(max_message_size: int | None, overflow: Overflow, read_ahead: int) -> Limits:
+def _limits(
+    max_message_size: int | None, overflow: Overflow, read_ahead: int, named: dict[str, Any]
+) -> Limits:
+    if "limit" in named:
+        raise TypeError(
+            "wanted max_message_size= and read_ahead=, found limit=, which only asyncio's streams have"
+        )
     if read_ahead < 1:
         raise ValueError(f"wanted 1 byte or more as read_ahead, found {read_ahead}")
     return Limits(as_limit(max_message_size, "max_message_size"), as_overflow(overflow), read_ahead)
@@ -54,10 +60,10 @@ async def open_connection(
 
     Raises:
         OSError: there was no connection to be had.
-        TypeError: the terminator or `max_message_size` is of another type.
+        TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
         ValueError: they are none.
     """
-    limits = _limits(max_message_size, overflow, read_ahead)
+    limits = _limits(max_message_size, overflow, read_ahead, named)
     incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
     where: tuple[Any, Any] = host, port
     await asyncio.get_running_loop().create_connection(lambda: incoming, *where, **named)
@@ -93,10 +99,10 @@ async def start_server(
 
     Raises:
         OSError: it can't listen there.
-        TypeError: the terminator or `max_message_size` is of another type.
+        TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
         ValueError: they are none.
     """
-    limits = _limits(max_message_size, overflow, read_ahead)
+    limits = _limits(max_message_size, overflow, read_ahead, named)
     ends = as_message_terminator(terminator, limits.message_size)
     server = ChatServer(handle)
     return await server.listen(lambda: Incoming(limits, ends, server.connected), host, port, **named)
@@ -128,10 +134,10 @@ if sys.platform != "win32":  # pragma: no branch: the tests of this branch need 
 
         Raises:
             OSError: there was no connection to be had.
-            TypeError: the terminator or `max_message_size` is of another type.
+            TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
             ValueError: they are none.
         """
-        limits = _limits(max_message_size, overflow, read_ahead)
+        limits = _limits(max_message_size, overflow, read_ahead, named)
         incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
         where: Any = path
         await asyncio.get_running_loop().create_unix_connection(lambda: incoming, where, **named)
@@ -161,10 +167,10 @@ if sys.platform != "win32":  # pragma: no branch: the tests of this branch need 
 
         Raises:
             OSError: it can't listen there.
-            TypeError: the terminator or `max_message_size` is of another type.
+            TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
             ValueError: they are none.
         """
-        limits = _limits(max_message_size, overflow, read_ahead)
+        limits = _limits(max_message_size, overflow, read_ahead, named)
         ends = as_message_terminator(terminator, limits.message_size)
         server = ChatServer(handle)
         return await server.listen_unix(lambda: Incoming(limits, ends, server.connected), path, **named)
