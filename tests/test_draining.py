@@ -1,6 +1,7 @@
 """How a loop ends: stopped from anywhere, and drained so that what was promised arrives."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import signal
@@ -297,6 +298,43 @@ def test_an_answer_that_is_being_produced_is_finished(wires: Wires, channels: An
     with thread(reads_all(far)) as received:
         antiphon.drain(PATIENCE, channels)
     assert received == [b"".join(b"%d " % number * 1000 for number in reversed(range(200))) + b"end"]
+
+
+@pytest.mark.parametrize("keep_reading", [False, True])
+def test_an_answer_that_a_coroutine_is_at_is_sent_and_no_other_question_read(
+    wires: Wires, channels: Any, keep_reading: bool
+) -> None:
+    begun, asked = threading.Event(), []
+
+    async def answer(question: bytes) -> bytes:
+        begun.set()
+        await asyncio.sleep(0.02)
+        return question + b"!"
+
+    class Asking(MessageChannel):
+        def message_received(self, message: bytes) -> None:
+            asked.append(message)
+            self.spawn(answer(message), self.push, keep_reading=keep_reading)
+
+    channel, far = wires.channel(Asking, channels)
+    far.sendall(b"one\r\n")
+    while not begun.wait(0):
+        asyncore.loop(0, map=channels, count=1)
+    far.sendall(b"two\r\n")
+    with thread(reads_all(far)) as received:
+        assert antiphon.drain(PATIENCE, channels) == Drained(listeners=0, flushed=1, lost=0, aborted=0)
+    assert received == [b"one!"]
+    assert asked == [b"one"]
+    assert channel.closing
+
+
+def test_a_coroutine_that_does_not_end_is_cancelled_at_the_deadline(wires: Wires, channels: Any) -> None:
+    channel, _ = wires.channel(Chat, channels)
+    spawned = channel.spawn(asyncio.sleep(PATIENCE))
+    assert antiphon.drain(0, channels) == Drained(listeners=0, flushed=0, lost=0, aborted=1)
+    assert channel.closing
+    with pytest.raises(concurrent.futures.CancelledError):
+        spawned._future.result(PATIENCE)
 
 
 def test_a_connection_that_is_being_made_gets_what_was_pushed(wires: Wires, channels: Any) -> None:
