@@ -186,8 +186,6 @@ def test_a_connection_of_a_listener_without_limits_enters_no_function_of_the_lim
         "_ac_queue",
         "take",
         "accept",
-        "_ac_queue",
-        "socket",
         "accept",
         "__init__",
         "__init__",
