@@ -4,8 +4,10 @@ The map stays attached from one call to the next, as it is in a program.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +18,12 @@ from antiphon.loop import Loop
 #: Iterations of an asyncio loop after which what was ready at the beginning has been dealt with.
 _LOOKS = 3
 
+#: Whether the asyncio loop is uvloop's: ANTIPHON_TEST_ASYNCIO says so.
+ON_UVLOOP = os.environ.get("ANTIPHON_TEST_ASYNCIO") == "uvloop"
+_new_event_loop: Callable[[], asyncio.AbstractEventLoop] = (
+    import_module("uvloop").new_event_loop if ON_UVLOOP else asyncio.new_event_loop
+)
+
 Poll = Callable[[float | None, Any], None]
 
 
@@ -23,7 +31,7 @@ class Engine:
     """An asyncio loop, and what it serves."""
 
     def __init__(self, *, in_thread: bool = False) -> None:
-        self.host = asyncio.new_event_loop()
+        self.host = _new_event_loop()
         self._in_thread = in_thread
         self._served: WeakKeyDictionary[Loop, Serving] = WeakKeyDictionary()
 

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from asyncio_engine import turns_of_asyncio
+from asyncio_engine import ON_UVLOOP, turns_of_asyncio
 
 #: What a scene is about that is not so with asyncio.
 NOT_ON_ASYNCIO = {
     "d03_the_clients_that_waited": "without a descriptor, a turn comes after a tenth of a second",
     "d17_a_timeout_below_a_millisecond": "asyncio waits with its own selector",
 }
+if ON_UVLOOP:
+    NOT_ON_ASYNCIO["d03_a_listener_after_one_emfile"] = "uvloop needs two descriptors to be run at all"
 
 
 @pytest.fixture(params=["poller", "asyncio"])
