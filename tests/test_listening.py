@@ -251,68 +251,11 @@ def test_a_factory_may_refuse(
     def refusing(sock: Any, map: Any) -> None:
         sock.close()
 
-    [address] = serve(refusing, tls=object()).addresses
+    [address] = serve(refusing).addresses
     client = connected(wires, address)
     spin(channels)
     assert is_closed(client)
     assert caplog.records == []
-
-
-# -- TLS ---------------------------------------------------------------------------------------------------
-
-
-class Secret(Who):
-    """Notes what start_tls() is called with, and what was read by then."""
-
-    def start_tls(self, context: Any, *, server_side: bool) -> None:  # type: ignore[override,unused-ignore]
-        self.tls = context, server_side, self.ac_in_buffer
-        if context == "a broken context":
-            raise LookupError(context)
-
-
-def test_with_tls_each_channel_starts_it_before_anything_is_read(
-    wires: Wires, serve: Serve, channels: Any
-) -> None:
-    made: list[Any] = []
-
-    def factory(sock: Any, map: Any) -> Any:
-        made.append(Secret(sock, map))
-        return made[-1]
-
-    context = object()
-    [address] = serve(factory, tls=context).addresses
-    client = connected(wires, address)
-    client.send(b"who?\r\n")
-    spin(channels)
-    assert made[0].tls == (context, True, b"")
-
-
-def test_where_tls_cannot_be_started_the_channel_is_closed(
-    wires: Wires, serve: Serve, channels: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    [address] = serve(Secret, tls="a broken context").addresses
-    client = connected(wires, address)
-    spin(channels)
-    assert is_closed(client)
-    assert len(channels) == 1
-    assert "LookupError: a broken context" in caplog.text
-
-
-def test_a_channel_without_tls_is_named(
-    wires: Wires, serve: Serve, channels: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Without:
-        def __init__(self, sock: Any, map: Any) -> None:
-            self.close = sock.close
-
-        def __repr__(self) -> str:
-            return "<without>"
-
-    [address] = serve(Without, tls=object()).addresses
-    client = connected(wires, address)
-    spin(channels)
-    assert is_closed(client)
-    assert "wanted a channel that has start_tls() from the factory, found <without>" in caplog.text
 
 
 # -- limits ------------------------------------------------------------------------------------------------
@@ -425,25 +368,6 @@ def test_a_late_header_closes(wires: Wires, caplog: pytest.LogCaptureFixture) ->
         spin(channels)
         assert is_closed(client)
     assert "1 without a PROXY header within 2 s" in caplog.text
-
-
-def test_after_the_header_the_channel_starts_tls_and_the_header_is_no_part_of_it(
-    wires: Wires, serve: Serve, channels: Any
-) -> None:
-    made: list[Any] = []
-
-    def factory(sock: Any, map: Any) -> Any:
-        made.append(Secret(sock, map))
-        return made[-1]
-
-    context = object()
-    [address] = serve(factory, tls=context, **TRUSTED).addresses
-    client = connected(wires, address)
-    client.send(line("192.0.2.1") + b"\x16\x03\x01")
-    spin(channels, turns=2)
-    assert made[0].tls == (context, True, b"")
-    spin(channels)
-    assert made[0].ac_in_buffer == b"\x16\x03\x01"
 
 
 def test_the_limit_for_a_peer_is_one_for_the_client_that_the_proxy_names(

@@ -30,6 +30,7 @@ from tls_support import (
     client_context,
     secured,
     server_context,
+    shared_context,
     sockets,
     start,
     turn,
@@ -199,6 +200,47 @@ def test_connect_takes_a_context(how: str, made_before: bool) -> None:
             turn_until(channels, lambda: peer.received, peer.step)
             assert peer.received == b"secret\n"
             assert channel.events == ["established"]
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_what_was_pushed_before_connect_with_tls_leaves_by_it(
+    each_engine: str, host: str, made_before: bool
+) -> None:
+    with a_map() as channels, socket.create_server(("127.0.0.1", 0)) as listener:
+        channel = Lines(map=channels)
+        if made_before:
+            channel.create_socket()
+        channel.push(b"secret\n")
+        channel.push_with_producer(IterableProducer([b"more\n"]))
+        port = listener.getsockname()[1]
+        channel.connect((host, port), tls=shared_context(False), server_hostname=NAME)
+        channel.push(b"last\n")
+        listener.settimeout(0)
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            with contextlib.suppress(BlockingIOError):
+                accepted.append(listener.accept()[0])
+
+        turn_until(channels, lambda: accepted, accept)
+        with accepted[0]:
+            peer = Peer.server(accepted[0])
+            turn_until(channels, lambda: len(peer.received) == 17 or peer.error, peer.step)
+            assert (peer.error, peer.received) == (None, b"secret\nmore\nlast\n")
+            assert channel.events == ["established"]
+
+
+def test_connect_with_a_wrong_context_leaves_the_channel_as_it_was() -> None:
+    with a_map() as channels, sockets() as (near, far):
+        channel = Lines(map=channels)
+        channel.push(b"plain\n")
+        with pytest.raises(TypeError, match=r"wanted an ssl\.SSLContext"):
+            channel.connect(("127.0.0.1", 1), tls="wrong")  # type: ignore[arg-type]
+        channel.set_socket(near)
+        channel.connected = True
+        channel.initiate_send()
+        assert far.recv(100) == b"plain\n"
 
 
 def test_connect_verifies_the_host_that_it_was_given() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 from weakref import ref
 
-__all__ = ["Census", "Place", "adopt", "network_of", "unadopted"]
+__all__ = ["Census", "Place", "adopt", "network_of", "unadopted", "wrapped"]
 
 #: By descriptor: the places of connections that no channel has yet.
 unadopted: "dict[int, Place]" = {}
@@ -108,6 +108,10 @@ class Place:
         except (OSError, AttributeError):
             return False
 
+    def is_wrapped(self, wrapper: Any) -> None:
+        """Be found by `wrapper` instead of its socket."""
+        self._sock = _Watch(wrapper, self)
+
     def belongs_to(self, channel: Any) -> None:
         """Last as long as the socket of `channel`, whichever that is."""
         unadopted.pop(self._fd, None)
@@ -139,6 +143,13 @@ def adopt(channel: Any, sock: Any) -> None:
     if place is not None and place.is_of(sock):
         place.belongs_to(channel)
         channel._ac_place = place
+
+
+def wrapped(sock: Any, wrapper: Any) -> None:
+    """Have the place of `sock`, if it has one, be adopted by the channel that gets `wrapper` for it."""
+    place = unadopted.get(sock.fileno())
+    if place is not None and place.is_of(sock):
+        place.is_wrapped(wrapper)
 
 
 class Census:

@@ -35,7 +35,7 @@ class ChannelSocket(SecureSocket):
     """A `SecureSocket` of a channel.
 
     Args:
-        channel: whose socket it becomes.
+        channel: whose socket it becomes; None for that of the first channel that is given it.
         sock: what carries the records.
         context: of the side that this is.
         how: as `SSLContext.wrap_bio` takes it.
@@ -45,7 +45,7 @@ class ChannelSocket(SecureSocket):
 
     def __init__(self, channel: Any, sock: Any, context: Any, **how: Any) -> None:
         super().__init__(sock, context, **how)
-        self._channel: weakref.ref[Any] = weakref.ref(channel)
+        self._channel: weakref.ref[Any] = weakref.ref(_NOBODY if channel is None else channel)
         self._scheduled = False
         self._timer: Timer | None = None
         self._seconds = 0.0

@@ -62,8 +62,8 @@ class Connecting(Endpoint):
             address: (host, port), or what else the socket's family takes.
             local_address: what to bind to before, as `socket.bind` takes it; of a name's addresses, those of
                 its family are tried.
-            tls: speak TLS from the first byte on, with this context or, for True, the default: as
-                `start_tls(tls, server_side=False, server_hostname=server_hostname)`.
+            tls: speak TLS from the first byte on, with this context or, for True, the default, which verifies
+                the peer. What was pushed before leaves after the handshake, too.
             server_hostname: the name that the peer's certificate must be for; the host of `address` if None.
 
         Raises:
@@ -72,7 +72,7 @@ class Connecting(Endpoint):
         """
         if tls is not None and tls is not False:
             name = address[0].partition("%")[0] if isinstance(address, tuple) else None
-            self.start_tls(tls, server_side=False, server_hostname=server_hostname or name)
+            self._ac_start_tls(tls, server_side=False, server_hostname=server_hostname or name, before=None)
         sock = self._ac_socket
         if self.resolves_names and is_name(address) and (sock is None or _is_internet(sock)):
             Search(self, address, local_address).begin()

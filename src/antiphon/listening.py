@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from antiphon import asyncore
-from antiphon.admission import Census
+from antiphon.admission import Census, wrapped
 from antiphon.binding import Address, inherited_sockets, open_sockets
 from antiphon.listener import checked_limit
 from antiphon.proxied import Announced, Proxies
@@ -29,7 +29,7 @@ class Listener(asyncore.dispatcher):
         factory: makes the channel; see `create_server`.
         sock: listens already.
         map: where the listener and its channels live; `asyncore.socket_map` if None.
-        tls: what each channel starts TLS with.
+        tls: what each connection speaks TLS with, from its first byte on.
         proxies: who says where a connection comes from, if that is not asked of the system.
         proxy_protocol_timeout: seconds that it may take to say so.
         file: by which the socket is found; removed when it is closed.
@@ -76,19 +76,24 @@ class Listener(asyncore.dispatcher):
             )
 
     def _ac_make_channel(self, sock: Any, addr: Any) -> None:
-        channel = self.factory(sock, self._map)
-        if self.tls is None or channel is None:
+        """Make a channel; with TLS, of a socket by which nothing leaves before the handshake."""
+        if self.tls is None:
+            self.factory(sock, self._map)
             return
-        try:
-            start_tls = getattr(channel, "start_tls", None)
-            if start_tls is None:
-                raise TypeError(
-                    f"wanted a channel that has start_tls() from the factory, found {channel!r:.200}"
-                )
-            start_tls(self.tls, server_side=True)
-        except BaseException:
-            channel.close()
-            raise
+        from antiphon.secured import Secured
+
+        tls = Secured(None, sock, _of_server(self.tls), server_side=True)
+        wrapped(sock, tls)
+        self._ac_queue().hand_over(self._ac_make_secured, tls, addr)
+
+    def _ac_make_secured(self, tls: Any, addr: Any) -> None:
+        made = self.factory(tls, self._map)
+        if not tls.begin_for(made) and made is not None:
+            if hasattr(made, "close"):
+                made.close()
+            raise TypeError(
+                f"wanted a channel of the socket that it was given from the factory, found {made!r:.200}"
+            )
 
     def _ac_counts_for(self, address: Any) -> Any:
         """Nobody, as long as only the proxy is known."""
@@ -171,7 +176,9 @@ def create_server(
         dual_stack: whether IPv6 sockets take IPv4 connections too, whose addresses look like
             "::ffff:192.0.2.1". Without it, "" is two sockets, and "::" is for IPv6 alone.
         mode: permission bits of a Unix socket's file; None leaves them to the umask.
-        tls: every channel starts TLS with it, before anything is read: `start_tls(tls, server_side=True)`.
+        tls: every connection speaks TLS from its first byte on, with this. What a channel pushes or sends
+            leaves after the handshake, also in its constructor: the `sock` that the factory is given has no
+            way around TLS, and is no `socket.socket`.
         proxy_protocol: the networks whose connections begin with a header of the PROXY protocol, version 1 or
             2, which says where they come from; "unix" for Unix sockets. Any other connection is refused.
         proxy_protocol_timeout: seconds that this header may take.
@@ -188,6 +195,8 @@ def create_server(
         raise TypeError(f"wanted a callable factory(sock, map), found {factory!r:.60}")
     checked_limit("max_connections", max_connections)
     checked_limit("max_connections_per_peer", max_connections_per_peer)
+    if tls is not None:
+        _of_server(tls)
     proxies = None if proxy_protocol is None else Proxies(proxy_protocol)
     patience = seconds("proxy_protocol_timeout", proxy_protocol_timeout, above=0)
     opened = _open(address, backlog, reuse_port, dual_stack, mode)
@@ -202,6 +211,12 @@ def create_server(
         listener._ac_census = census
         listeners.append(listener)
     return Server(listeners)
+
+
+def _of_server(context: Any) -> "ssl.SSLContext":
+    from antiphon.tls_contexts import checked_context
+
+    return checked_context(context, server_side=True, server_hostname=None)
 
 
 def _open(address: Any, backlog: int, reuse_port: bool, dual_stack: bool, mode: int | None) -> list[Any]:

@@ -154,6 +154,18 @@ class Secured(ChannelSocket):
             self._limit(channel.handshake_timeout)
             self._go_on(channel)
 
+    def begin_for(self, made: Any) -> bool:
+        """Begin for the channel that has this, `made` or another; whether one has it, or has closed it."""
+        if getattr(made, "_ac_socket", None) is self and made._ac_tls is None:
+            self.adopt_tls(made)  # It was put there behind the channel's back.
+            made._ac_state_changed()
+        channel = self._owner
+        if channel.closing:  # It is nobody, or has refused.
+            return self.fileno() < 0
+        if channel.connected:
+            self.begin(channel)
+        return True
+
     def _go_on(self, channel: Any, *, receive: bool = False) -> None:
         """Do what can be done now for the phase that this is in."""
         established = False

@@ -182,7 +182,8 @@ class Securing(Limited):
             self._ac_flush()
         if self._ac_socket is None:
             sides = {"server_side": server_side, "server_hostname": server_hostname}
-            self._ac_tls_wanted = {"context": checked, "before": self._ac_take_output(), **sides, **how}
+            first = self._ac_take_output() if before is _QUEUED else before
+            self._ac_tls_wanted = {"context": checked, "before": first, **sides, **how}
             return
         if self.closing:  # The connection was found lost.
             return
