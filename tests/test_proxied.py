@@ -58,6 +58,9 @@ def test_what_is_no_list_of_networks_is_named(networks: Any, complaint: str) -> 
         Proxies(networks)
 
 
+WITH_A_WRONG_CHECKSUM = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13" + bytes(12) + b"\x03\0\x04" + bytes(4)
+
+
 class Scene:
     """A connection that has been accepted, the other end of it, and what became of it."""
 
@@ -122,7 +125,11 @@ def test_where_the_proxy_does_not_say_the_connection_has_its_own_address(wires: 
     assert scene.arrived[0][1] == scene.proxy.getsockname()
 
 
-@pytest.mark.parametrize("data", [b"EHLO me\r\n", b"PROXY TCP4 1 2 3 4\r\n", b"PROXY " + b"x" * LONGEST])
+@pytest.mark.parametrize(
+    "data",
+    [b"EHLO me\r\n", b"PROXY TCP4 1 2 3 4\r\n", b"PROXY " + b"x" * LONGEST, WITH_A_WRONG_CHECKSUM + b"hello"],
+    ids=["none", "malformed", "long", "checksum"],
+)
 def test_without_a_valid_header_the_connection_is_closed(
     wires: Wires, each_poller: str, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

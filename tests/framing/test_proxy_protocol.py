@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import AntiphonError, ProxyHeaderError
+from antiphon.framing.crc32c import crc32c
 from antiphon.framing.proxy_protocol import LONGEST, LONGEST_LINE, LONGEST_REST, Header, HeaderReader
 
 SIGNATURE = bytes.fromhex("0D0A0D0A000D0A515549540A")
@@ -26,6 +27,15 @@ IPV4 = bytes([192, 0, 2, 1, 192, 0, 2, 2]) + struct.pack("!HH", 56324, 443)
 IPV6 = IPv6Address("2001:db8::1").packed + IPv6Address("2001:db8::2").packed + struct.pack("!HH", 1, 65535)
 UNIX = b"/run/client".ljust(108, b"\0") + b"/run/server".ljust(108, b"\0")
 TLV = b"\x04\x00\x03abc"
+EMPTY_CHECKSUM = b"\x03\x00\x04" + bytes(4)
+
+
+def summed(command: int, family: int, before: bytes, behind: bytes = b"", damage: int = 0) -> bytes:
+    """A header with its checksum between two parts, as proxy-protocol.txt has it made (2.2.3)."""
+    header = binary(command, family, before + EMPTY_CHECKSUM + behind)
+    place = 16 + len(before) + 3
+    checksum = struct.pack("!I", crc32c(header) ^ damage)
+    return header[:place] + checksum + header[place + 4 :]
 
 
 def read(data: bytes) -> tuple[Header | None, int]:
@@ -62,9 +72,16 @@ VALID: list[tuple[bytes, Header]] = [
     (binary(PROXY, 0x32, b"\0abstract".ljust(108, b"\0") + bytes(108)), Header(2, b"\0abstract", "")),
     (binary(PROXY, 0x31, b"a" * 108 + b"b\0c".ljust(108, b"\0")), Header(2, "a" * 108, "b")),
     (
-        binary(PROXY, 0x11, IPV4 + bytes(LONGEST_REST - 12)),
+        binary(PROXY, 0x11, IPV4 + struct.pack("!BH", 4, LONGEST_REST - 15) + bytes(LONGEST_REST - 15)),
         Header(2, ("192.0.2.1", 56324), ("192.0.2.2", 443)),
     ),
+    (summed(PROXY, 0x11, IPV4), Header(2, ("192.0.2.1", 56324), ("192.0.2.2", 443))),
+    (summed(PROXY, 0x12, IPV4 + TLV, TLV * 2), Header(2, ("192.0.2.1", 56324), ("192.0.2.2", 443))),
+    (summed(PROXY, 0x21, IPV6), Header(2, ("2001:db8::1", 1, 0, 0), ("2001:db8::2", 65535, 0, 0))),
+    (summed(PROXY, 0x31, UNIX), Header(2, "/run/client", "/run/server")),
+    (summed(PROXY, 0x00, b""), Header(2)),
+    (summed(PROXY, 0x10, IPV4), Header(2)),
+    (summed(LOCAL, 0x00, b"", damage=1), Header(2)),
     (binary(PROXY, 0x00), Header(2)),
     (binary(PROXY, 0x00, b"anything"), Header(2)),
     (binary(PROXY, 0x10, IPV4), Header(2)),
@@ -110,6 +127,16 @@ INVALID: list[tuple[bytes, str]] = [
     (binary(PROXY, 0x31, UNIX[:-1]), "wanted 216 bytes for the addresses of family 3, found 215"),
     (binary(PROXY, 0x11, IPV4, LONGEST_REST + 1), "wanted 536 bytes of addresses at most, found 537"),
     (binary(LOCAL, 0x00, b"", 65535), "wanted 536 bytes of addresses at most, found 65535"),
+    (summed(PROXY, 0x11, IPV4, damage=1), "wanted the CRC32c of the header, 0x"),
+    (summed(PROXY, 0x21, IPV6 + TLV, TLV, damage=0x80000000), "wanted the CRC32c of the header, 0x"),
+    (summed(PROXY, 0x00, b"", damage=1), "wanted the CRC32c of the header, 0x"),
+    (summed(PROXY, 0x10, IPV4, damage=1), "wanted the CRC32c of the header, 0x"),
+    (binary(PROXY, 0x11, IPV4 + EMPTY_CHECKSUM), "wanted the CRC32c of the header, 0x"),
+    (binary(PROXY, 0x11, IPV4 + EMPTY_CHECKSUM * 2), "wanted the CRC32c of the header once, found it twice"),
+    (binary(PROXY, 0x11, IPV4 + b"\x03\x00\x03abc"), "wanted 4 bytes of CRC32c, found 3"),
+    (binary(PROXY, 0x11, IPV4 + b"\x03\x00\x05abcde"), "wanted 4 bytes of CRC32c, found 5"),
+    (binary(PROXY, 0x11, IPV4 + TLV[:-1]), "wanted 3 bytes of type 0x04, found 2"),
+    (binary(PROXY, 0x11, IPV4 + TLV + b"\x04\x00"), "wanted a type and a length, found 2 bytes"),
 ]
 
 
@@ -126,6 +153,17 @@ def test_what_is_no_header_is_refused_with_what_was_wanted_and_found(data: bytes
         read(data)
     assert complaint in str(caught.value)
     assert isinstance(caught.value, AntiphonError)
+
+
+@given(st.integers(0, 27), st.integers(0, 7))
+def test_with_a_checksum_no_bit_of_addresses_or_values_can_be_wrong(place: int, bit: int) -> None:
+    data = summed(PROXY, 0x11, IPV4 + TLV, TLV)
+    types_and_lengths = {at + offset for at in (28, 34, 41) for offset in range(3)}
+    values = [at for at in range(16, len(data)) if at not in types_and_lengths]
+    damaged = bytearray(data)
+    damaged[values[place % len(values)]] ^= 1 << bit
+    with pytest.raises(ProxyHeaderError, match="wanted the CRC32c"):
+        read(bytes(damaged))
 
 
 def test_the_longest_header_of_version_1_is_taken() -> None:

@@ -7,11 +7,13 @@ and tells how much of that is the header's.
 import os
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from antiphon.errors import ProxyHeaderError
+from antiphon.framing.crc32c import crc32c
 
 __all__ = ["LONGEST", "LONGEST_LINE", "LONGEST_REST", "Header", "HeaderReader"]
 
@@ -31,7 +33,9 @@ _UNKNOWN: Final = re.compile(rb"PROXY UNKNOWN(?: .*)?", re.DOTALL)
 
 #: The families of version 2 that have addresses, and the bytes that a pair of them takes.
 _IPV4, _IPV6, _UNIX = 1, 2, 3
-_SIZES: Final = {_IPV4: 12, _IPV6: 36, _UNIX: 216}
+_SIZES: Final = {0: 0, _IPV4: 12, _IPV6: 36, _UNIX: 216}
+#: The extension of version 2 that is understood: PP2_TYPE_CRC32C.
+_CRC32C: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +150,20 @@ def _parse_binary(header: bytes) -> Header:
         return Header(2)
     if family > _UNIX or protocol > 2:
         raise ProxyHeaderError(f"wanted a known family and protocol, found {header[13]:#04x}")
+    size = _SIZES[family]
+    if len(header) - 16 < size:
+        raise ProxyHeaderError(
+            f"wanted {size} bytes for the addresses of family {family}, found {len(header) - 16}"
+        )
+    try:
+        extensions = list(_extensions(header, 16 + size))
+    except ProxyHeaderError:
+        if family:
+            raise
+        extensions = []  # Without a family, it may be addresses as well.
+    _verify(header, extensions)
     if not family or not protocol:
         return Header(2)
-    if len(header) - 16 < _SIZES[family]:
-        raise ProxyHeaderError(
-            f"wanted {_SIZES[family]} bytes for the addresses of family {family}, found {len(header) - 16}"
-        )
     if family == _UNIX:
         return Header(2, _path(header[16:124]), _path(header[124:232]))
     kind: Any = IPv4Address if family == _IPV4 else IPv6Address
@@ -159,6 +171,35 @@ def _parse_binary(header: bytes) -> Header:
         "!4s4sHH" if family == _IPV4 else "!16s16sHH", header, 16
     )
     return Header(2, _address(kind(source), ports[0]), _address(kind(destination), ports[1]))
+
+
+def _extensions(header: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """The type of each extension (TLV), where its value begins, and where it ends."""
+    while at < len(header):
+        start = at + 3
+        if start > len(header):
+            raise ProxyHeaderError(f"wanted a type and a length, found {len(header) - at} bytes")
+        kind, length = struct.unpack_from("!BH", header, at)
+        at = start + length
+        if at > len(header):
+            raise ProxyHeaderError(f"wanted {length} bytes of type {kind:#04x}, found {len(header) - start}")
+        yield kind, start, at
+
+
+def _verify(header: bytes, extensions: Iterable[tuple[int, int, int]]) -> None:
+    """Refuse a header that is not what its checksum says, if it has one (section 2.2.3)."""
+    places = [(start, end) for kind, start, end in extensions if kind == _CRC32C]
+    if not places:
+        return
+    if len(places) > 1:
+        raise ProxyHeaderError("wanted the CRC32c of the header once, found it twice")
+    [(start, end)] = places
+    if end - start != 4:
+        raise ProxyHeaderError(f"wanted 4 bytes of CRC32c, found {end - start}")
+    found = int.from_bytes(header[start:end], "big")
+    wanted = crc32c(header[:start] + bytes(4) + header[end:])
+    if found != wanted:
+        raise ProxyHeaderError(f"wanted the CRC32c of the header, {wanted:#010x}, found {found:#010x}")
 
 
 def _address(address: IPv4Address | IPv6Address, port: int) -> Any:
