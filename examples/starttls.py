@@ -139,7 +139,10 @@ class Server(asyncore.dispatcher):
         self.listen(100)
 
     def handle_accepted(self, sock: Any, addr: Any) -> None:
-        """Serve a client. With TLS from the first byte on, `start_tls` would be called here."""
+        """Serve a client. For TLS from the first byte on, `create_server(…, tls=)` would be used instead.
+
+        A `start_tls` here would come too late for the greeting.
+        """
         Session(sock, self.context)
 
 

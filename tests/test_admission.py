@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon import admission
-from antiphon.admission import Census, network_of, unadopted
+from antiphon.admission import Census, adopt, network_of, unadopted, wrapped
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,46 @@ def test_a_channel_whose_socket_has_no_place_is_given_none() -> None:
     channel = SimpleNamespace(_fileno=-7)
     admission.adopt(channel, None)
     assert not hasattr(channel, "_ac_place")
+
+
+class Wrapper:
+    """Is used in the place of a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+
+def test_a_connection_is_found_by_what_it_was_wrapped_in_and_not_by_itself_any_more() -> None:
+    census = Census()
+    near, far = socket.socketpair()
+    with near, far:
+        wrapped(far, Wrapper(far))  # Nothing counts that.
+        place = census.enter(near, "", None)
+        wrapper = Wrapper(near)
+        wrapped(near, wrapper)
+        assert place.is_of(wrapper)
+        assert not place.is_of(near)
+        channel: Any = type("Channel", (), {})()
+        channel._fileno, channel._ac_socket = near.fileno(), wrapper
+        adopt(channel, near)
+        assert not hasattr(channel, "_ac_place")
+        adopt(channel, wrapper)
+        assert channel._ac_place is place
+        assert place.is_held
+    assert not place.is_held
+    place.leave()
+    assert len(census) == 0
+
+
+def test_what_wraps_another_socket_of_the_same_descriptor_is_not_it() -> None:
+    census = Census()
+    near, far = socket.socketpair()
+    with near, far:
+        place = census.enter(near, "", None)
+        other: Any = SimpleNamespace(fileno=near.fileno)
+        wrapped(other, Wrapper(near))
+        assert place.is_of(near)
+        place.leave()

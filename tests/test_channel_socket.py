@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from antiphon.channel_socket import ChannelSocket
+from antiphon.secured import Secured
 from antiphon.testing import FakeClock
 from tls_support import Lines, a_map, shared_context, sockets, turn
 
@@ -38,6 +39,17 @@ def test_it_holds_no_channel() -> None:
         secure._has_more()
         secure._deliver()
         secure._owner._ac_tls_failed(secure, OSError(5, "lost"))
+
+
+def test_it_may_wait_for_its_channel() -> None:
+    with sockets() as (near, _far):
+        secure = made(None, near, Secured)
+        assert secure._owner.closing
+        secure._changed()
+        channel = Lines(secure, {})
+        assert secure._owner is channel
+        assert channel._ac_tls is secure
+        channel.close()
 
 
 def test_a_limit_that_is_set_again_counts_from_then_and_goes_to_another_channel() -> None:

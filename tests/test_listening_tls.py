@@ -142,17 +142,18 @@ def test_the_proxy_s_header_may_come_byte_by_byte() -> None:
         assert greeting(channels, sock) == b"welcome\n"
 
 
-def test_a_channel_has_the_address_of_its_client_in_its_constructor() -> None:
+def test_a_channel_is_connected_and_knows_its_client_in_its_constructor() -> None:
     found: list[Any] = []
 
     class Noticing(Lines):
         def __init__(self, sock: Any, map: Any) -> None:
             super().__init__(sock, map)
-            found.append((self.addr, self.connected, sock.getpeername()))
+            no_delay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            found.append((self.addr, self.connected, sock.getpeername(), bool(no_delay)))
 
     with served(Noticing) as (channels, server), client_of(server) as sock:
         turn_until(channels, lambda: found)
-        assert found == [(sock.getsockname(), True, sock.getsockname())]
+        assert found == [(sock.getsockname(), True, sock.getsockname(), True)]
 
 
 def test_who_is_sent_away_is_told_by_tls(each_engine: str) -> None:
