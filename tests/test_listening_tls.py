@@ -79,6 +79,16 @@ class BeforeItsSocket(Lines):
         self.connected = True
 
 
+class SaysSoLater(Lines):
+    """Is not connected until it says so."""
+
+    def __init__(self, sock: Any, map: Any) -> None:
+        super().__init__(None, map)
+        self.set_socket(sock)
+        self.push(b"welcome\n")
+        self.call_later(0, setattr, self, "connected", True)
+
+
 class ByAssignment(Lines):
     """Takes its socket as the oldest programs do."""
 
@@ -112,7 +122,17 @@ def kept_elsewhere(sock: Any, map: Any) -> None:
     Chat(sock, map)
 
 
-FACTORIES = [Chat, Messages, Sends, BeforeItsSocket, ByAssignment, Producing, greeted, kept_elsewhere]
+FACTORIES = [
+    Chat,
+    Messages,
+    Sends,
+    BeforeItsSocket,
+    SaysSoLater,
+    ByAssignment,
+    Producing,
+    greeted,
+    kept_elsewhere,
+]
 
 
 @pytest.mark.parametrize("announced", [False, True], ids=["", "PROXY"])
