@@ -5,7 +5,7 @@ yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
 import socket
-from collections import deque  # noqa: F401 (programs reach it through this module)
+from collections import deque
 from typing import Any
 
 from antiphon import asyncore
@@ -14,7 +14,7 @@ from antiphon.framing import prefix_at_end
 from antiphon.outbox import DELIVERING, fifo
 from antiphon.sizes import FIRST
 
-__all__ = ["async_chat", "asyncore", "fifo", "find_prefix_at_end", "simple_producer"]
+__all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
 class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
@@ -37,6 +37,8 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
             soon after, if the channel is still open then. Otherwise it waits for more to arrive.
         coalesce_pushes: whether what is pushed while input is delivered leaves in one send after that,
             rather than in one send a push.
+        keeps_unsent: whether what was still to be sent stays in `producer_fifo` after `close()`, for the next
+            connection of the same channel.
         tcp_no_delay: whether TCP sends what it is given at once (TCP_NODELAY), rather than after what it has
             sent before was acknowledged. It is read when the channel gets its socket.
         use_encoding: whether `str` may be used for terminators, producers and received data.
@@ -45,6 +47,7 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
 
     terminator: Any
     incoming: list[bytes]
+    keeps_unsent = False
     tcp_no_delay = True
 
     def _ac_prepare(self) -> None:
@@ -99,7 +102,10 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
         try:
             asyncore.dispatcher._ac_close(self)
         finally:
-            self._ac_discard_output()
+            if self.keeps_unsent:
+                self._ac_unsent = any(item is not None for item in self.producer_fifo)
+            else:
+                self._ac_discard_output()
 
 
 class simple_producer:  # noqa: N801 (the name that programs use)

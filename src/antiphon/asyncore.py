@@ -6,12 +6,13 @@ calls their handlers until the map is empty.
 
 import errno
 import itertools
+import math
 import os
 import select
 import socket
 import sys
-import time  # noqa: F401 (programs reach it, and `warnings`, through this module)
-import warnings  # noqa: F401
+import time
+import warnings
 from collections.abc import Callable
 from errno import *  # noqa: F403 (programs reach the error numbers through this module)
 from typing import Any, Final
@@ -55,6 +56,12 @@ __all__ = [
     "socket_map",
     "write",
 ]
+# What `from asyncore import *` has always brought along from other modules.
+# fmt: off
+__all__ += ["os", "select", "socket", "sys", "time", "warnings"]
+__all__ += ["EAGAIN", "EALREADY", "EBADF", "ECONNABORTED", "ECONNRESET", "EINPROGRESS"]  # noqa: F405
+__all__ += ["EINVAL", "EISCONN", "ENOTCONN", "EPIPE", "ESHUTDOWN", "EWOULDBLOCK", "errorcode"]  # noqa: F405
+# fmt: on
 
 #: What ends a connection.  Programs read this set, and replace it.
 _DISCONNECTED: frozenset[int] = frozenset(
@@ -149,7 +156,7 @@ def loop(
     timeout: float | None = 30.0,
     use_poll: bool = False,
     map: Any = None,
-    count: int | None = None,
+    count: float | None = None,
 ) -> None:
     """Have the channels of a map handle what happens to them until none is left, or the loop is stopped.
 
@@ -158,7 +165,7 @@ def loop(
             the loop.
         use_poll: call `poll2` for each turn instead of `poll`. The same poller serves both.
         map: descriptor -> channel; `socket_map` if None.
-        count: turns at most; None for as many as it takes.
+        count: turns at most; None for as many as it takes. A fraction counts as a whole turn.
     """
     channels = socket_map if map is None else map
     mine = channels.loop if type(channels) is ChannelMap else loop_of(channels)
@@ -166,6 +173,8 @@ def loop(
     stopped = mine.stopped
     if mine.stop_pending:
         return mine.heed_stop()
+    if isinstance(count, float):  # What programs divide to get it has not been an int since Python 3.
+        count = math.ceil(count)
     for _ in itertools.repeat(None) if count is None else itertools.repeat(None, count):
         if not channels and not mine.busy:
             return None
@@ -393,6 +402,10 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
     def out_buffer(self, data: Any) -> None:
         self._ac_outbox = Outbox([bytes(data)] if data else ())
         self._ac_state_changed()
+
+    @out_buffer.deleter
+    def out_buffer(self) -> None:
+        self.out_buffer = b""
 
     def _ac_take_output(self) -> Outbox | None:
         outbox, self._ac_outbox = self._ac_outbox, None

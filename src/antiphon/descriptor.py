@@ -31,15 +31,15 @@ class file_wrapper:  # noqa: N801 (the name that programs use)
         """Write what fits; the number of bytes that did."""
         return os.write(self.fd, data)
 
-    def getsockopt(self, level: int, option: int, length: int | None = None) -> int:
+    def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> int:
         """Answer 0, no error pending, for SO_ERROR: files have no other way to tell.
 
         Raises:
             NotImplementedError: any other option.
         """
-        if (level, option, length) == (socket.SOL_SOCKET, socket.SO_ERROR, None):
+        if (level, optname, buflen) == (socket.SOL_SOCKET, socket.SO_ERROR, None):
             return 0
-        raise NotImplementedError(f"a file descriptor has no socket option {option} of level {level}")
+        raise NotImplementedError(f"a file descriptor has no socket option {optname} of level {level}")
 
     read = recv
     write = send

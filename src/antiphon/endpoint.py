@@ -375,3 +375,7 @@ class Endpoint(Securing):
         if self._ac_cork == DELIVERING:
             self._ac_flush()
         self._ac_socket = sock
+
+    @socket.deleter
+    def socket(self) -> None:
+        self.socket = None

@@ -53,6 +53,9 @@ class Watched:
             setattr(channel, self.stored, value)
             channel._ac_state_changed()
 
+    def __delete__(self, channel: Any) -> None:
+        self.__set__(channel, self.default)
+
 
 def watched(default: bool) -> Any:
     """A state attribute with a class-level default; the loop learns when it is assigned.

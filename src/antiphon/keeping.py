@@ -122,6 +122,10 @@ class Keeping(Incoming):
         else:
             Incoming.ac_in_buffer.fset(self, data)  # type: ignore[attr-defined] # mypy knows its type only
 
+    @ac_in_buffer.deleter
+    def ac_in_buffer(self) -> None:
+        self.ac_in_buffer = b""
+
     def _ac_stop_delivering(self) -> None:
         if self._ac_kept is not None:
             self._ac_kept = None

@@ -16,7 +16,7 @@ from antiphon.logs import LimitedLog, name_of
 from antiphon.reporting import Reporting
 from antiphon.timers import seconds
 
-__all__ = ["Limited"]
+__all__ = ["Limited", "computed"]
 
 _limited: Final = LimitedLog(logging.getLogger("antiphon.limits"), burst=10)
 
@@ -93,10 +93,10 @@ def _rate() -> Any:
 
 
 if TYPE_CHECKING:
-    _computed = property
+    computed = property
 else:
 
-    class _computed:  # noqa: N801 (used like `property`)
+    class computed:  # noqa: N801 (used like `property`)
         """Like a property, but a program may keep something of its own under this name."""
 
         def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -160,7 +160,7 @@ class Limited(Reporting):
             if not isinstance(value, _Limit) and not _is_the_programs_own(value):
                 setattr(cls, name, _LIMITS[name].with_default(value))
 
-    @_computed
+    @computed
     def outgoing(self) -> int:
         """The bytes that wait to be sent, in the thread of the loop. A producer counts as none."""
         return waiting(self)

@@ -80,6 +80,11 @@ class Outgoing(dispatcher):
         self._ac_untracked = True  # It can't tell of what is appended to it.
         self._ac_state_changed()
 
+    @producer_fifo.deleter
+    def producer_fifo(self) -> None:
+        self._ac_discard_output()
+        self._ac_state_changed()
+
     def _ac_own_outbox(self) -> Outbox:
         # Another thread may be pushing. From the comparison to the assignment, none comes between.
         while True:

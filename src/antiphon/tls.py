@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from antiphon.endings import OWN, PEER, TIMEOUT, because
 from antiphon.errors import PlaintextReceived
-from antiphon.limits import Limited
+from antiphon.limits import Limited, computed
 from antiphon.logs import LimitedLog
 from antiphon.outbox import DELIVERING, Outbox
 from antiphon.tls_causes import cause_of, is_end
@@ -115,13 +115,13 @@ class Securing(Limited):
             raise RuntimeError("wanted all that send() was given to have left before the end of TLS")
         tls.stop(self, before)
 
-    @property
+    @computed
     def alpn(self) -> str | None:
         """The protocol that was agreed on (ALPN, RFC 7301); None if there is none."""
         tls = self._ac_tls
         return None if tls is None else tls.negotiated.selected_alpn_protocol()
 
-    @property
+    @computed
     def tls_session(self) -> "ssl.SSLSession | None":
         """A client's session, for the `session` of another connection.
 

@@ -193,6 +193,36 @@ def test_attributes_can_be_added_to_the_class_and_deleted(modules: Modules) -> N
     del modules.asyncore.dispatcher.added_by_a_program
 
 
+@pytest.mark.parametrize(
+    ("base", "names"),
+    [
+        ("dispatcher", ["socket", "connected"]),
+        ("dispatcher_with_send", ["out_buffer"]),
+        ("async_chat", ["ac_in_buffer", "producer_fifo"]),
+    ],
+)
+def test_a_program_may_delete_what_it_has_no_more_use_for(
+    modules: Modules, base: str, names: list[str]
+) -> None:
+    """`close()` of old programs ends with `del self.socket`, to break cycles."""
+    with connected_pair() as (near, _):
+        channel = getattr(modules.asynchat if base == "async_chat" else modules.asyncore, base)(near, {})
+        channel.close()
+        for name in names:
+            setattr(channel, name, getattr(channel, name))
+            delattr(channel, name)
+
+    assert not [name for name in names if getattr(channel, name, None)]
+
+
+@pytest.mark.parametrize("name", ["alpn", "tls_session", "outgoing"])
+def test_what_we_tell_under_a_name_may_be_something_else_of_a_program_s(modules: Modules, name: str) -> None:
+    channel = modules.asyncore.dispatcher(map={})
+    setattr(channel, name, "the program's")
+
+    assert getattr(channel, name) == "the program's"
+
+
 def test_handlers_can_be_assigned_to_an_instance(modules: Modules) -> None:
     """`channel.handle_read = f`, also after the loop has met the channel."""
     channels: dict[int, Any] = {}

@@ -63,6 +63,25 @@ def the_queue_after_close(modules: Modules) -> object:
         return len(channel.producer_fifo)
 
 
+def the_queue_after_close_with_the_switch(modules: Modules) -> object:
+    """The channel connects again. Which items are left, and what does the next peer get?"""
+    channels: dict[int, Any] = {}
+    producer = modules.asynchat.simple_producer(b"two")
+    with connected_pair() as (near, _):
+        channel = line_channel(modules, keeps_unsent=True)(near, channels)
+        channel.connected = False
+        channel.push(b"one")
+        channel.push_with_producer(producer)
+        channel.close()
+        kept = list(channel.producer_fifo) == [b"one", producer]
+    with connected_pair() as (near, far):
+        channel.set_socket(near, channels)
+        channel.connected = True
+        step(modules, channels, 3)
+        channel.close()
+        return kept, received(far)
+
+
 def closing_after_close(modules: Modules) -> object:
     channel = modules.asyncore.dispatcher(map={})
     channel.close()
@@ -210,6 +229,29 @@ def where_states_are_kept(modules: Modules) -> object:
         return [name in vars(channel) for name in ("connected", "socket", "producer_fifo", "ac_in_buffer")]
 
 
+def handlers_of_names_that_are_new(modules: Modules) -> object:
+    """A program has methods of these names for purposes of its own. Which are called?"""
+    called: list[str] = []
+    body = {
+        "handle_eof": lambda self: (called.append("handle_eof"), self.close()),
+        "handle_connect_failed": lambda self, error: called.append("handle_connect_failed"),
+        "handle_error": lambda self: self.close(),
+    }
+    channels: dict[int, Any] = {}
+    with connected_pair() as (near, far):
+        noting(modules.asyncore.dispatcher, **body)(near, channels)
+        far.close()
+        step(modules, channels)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        channel = noting(modules.asyncore.dispatcher, **body)(map=channels)
+        channel.create_socket()
+        channel.connect(unused.getsockname())
+        modules.asyncore.loop(1, map=channels, count=1)
+        channel.close()
+    return called
+
+
 def whether_tcp_waits(modules: Modules, **body: Any) -> object:
     """Whether a channel's connection sends at once what it is given, accepted and made by connect()."""
     no_delay = socket.IPPROTO_TCP, socket.TCP_NODELAY
@@ -259,6 +301,7 @@ DIFFERENCES = [
     defect(sizes_of_reads_with_the_switch, original=(100, 100, 100), wanted=(100, 100, 100)),
     defect(items_in_the_queue_of_a_long_push, original=4, wanted=1),
     defect(the_queue_after_close, original=1, wanted=0),
+    defect(the_queue_after_close_with_the_switch, original=(True, b"onetwo"), wanted=(True, b"onetwo")),
     defect(data_before_a_hang_up, original=b"a", wanted=b"ab"),
     defect(data_after_collecting_failed, original=[b"one", b"one", b"two"], wanted=[b"one", b"two"]),
     defect(connections_told_when_telling_fails, original=(3, False), wanted=(1, True)),
@@ -269,6 +312,7 @@ DIFFERENCES = [
         wanted=(["handle_error: LookupError"], False),
     ),
     defect(closing_after_close, original=False, wanted=True),
+    defect(handlers_of_names_that_are_new, original=[], wanted=["handle_eof", "handle_connect_failed"]),
     defect(whether_tcp_waits, original=[False, False], wanted=[True, True]),
     defect(whether_tcp_waits_with_the_switch, original=[False, False], wanted=[False, False]),
     defect(where_states_are_kept, original=[True] * 4, wanted=[False] * 4),

@@ -69,6 +69,18 @@ def test_the_loop_ends_when_the_map_is_empty(modules: Modules) -> None:
         assert channels == {}
 
 
+@pytest.mark.parametrize(("count", "turns"), [(0, 0), (-1, 0), (True, 1), (2.0, 2), (1.5, 2)])
+def test_a_number_of_turns_may_be_what_a_division_gave(
+    modules: Modules, monkeypatch: pytest.MonkeyPatch, count: Any, turns: int
+) -> None:
+    """`loop(timeout=0.1, count=seconds / 0.1)`, of a program that was made for Python 2 or not."""
+    steps: list[None] = []
+    monkeypatch.setattr(modules.asyncore, "poll", lambda timeout, channels: steps.append(None))
+    modules.asyncore.loop(0, map={0: object()}, count=count)
+
+    assert len(steps) == turns
+
+
 def test_the_default_map_is_the_one_that_is_stepped(modules: Modules, socket_map: Any) -> None:
     """`asyncore.poll(timeout)` and `asyncore.loop(count=1)` without a map: fail2ban, IRC bots."""
     with connected_pair() as (near, far):

@@ -30,6 +30,27 @@ def test_error_numbers_are_reached_through_the_module(modules: Modules, name: st
     assert modules.asyncore.errorcode is errno.errorcode
 
 
+def test_the_names_of_other_modules_come_with_a_star(modules: Modules) -> None:
+    """`from asyncore import *`, and then `socket.AF_INET`, `EWOULDBLOCK`: the module had no `__all__`."""
+    wanted = {"dispatcher", "loop", "socket_map", "ExitNow"}
+    wanted |= {"socket", "select", "sys", "os", "time", "warnings"}
+    wanted |= {"EAGAIN", "EALREADY", "EBADF", "ECONNABORTED", "ECONNRESET", "EINPROGRESS", "EINVAL"}
+    wanted |= {"EISCONN", "ENOTCONN", "EPIPE", "ESHUTDOWN", "EWOULDBLOCK", "errorcode"}
+
+    assert wanted <= _starred(modules.asyncore)
+    assert {"async_chat", "simple_producer", "asyncore", "deque"} <= _starred(modules.asynchat)
+
+
+def _starred(module: Any) -> set[str]:
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    return {name for name in names if hasattr(module, name)}
+
+
+def test_the_names_of_the_engine_do_not_come_with_a_star() -> None:
+    """They would take the place of what a program calls so."""
+    assert "READ" not in _starred(ours().asyncore)
+
+
 def test_asynchat_has_asyncore(modules: Modules) -> None:
     """fail2ban: `if asynchat.asyncore:`."""
     assert modules.asynchat.asyncore is modules.asyncore
