@@ -97,9 +97,24 @@ def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_behind(root: Pa
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="use"):
-            HTTPServer(root, port=taken.getsockname()[1], map=channels)
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"use.*'127.0.0.1:{port}'"):
+            HTTPServer(root, port=port, map=channels)
     assert channels == {}
+
+
+def test_a_host_that_is_not_here_is_named_in_the_error(root: Path) -> None:
+    with pytest.raises(OSError, match=r"'192\.0\.2\.1:8000'"):
+        HTTPServer(root, "192.0.2.1", 8000, map={})
+
+
+def test_a_name_that_nobody_knows_is_named_in_the_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*arguments: object, **named: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(OSError, match="not known: 'nowhere:8000'"):
+        HTTPServer(root, "nowhere", 8000, map={})
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_select_is_no_error_but_its_bound_is_told() -> None:
         ((1024, 4096), False, "up to 4096"),
         ((1024, -1), False, "up to unlimited"),
         ((256, -1), True, "up to unlimited"),
-        ((1023, 1023), True, "up to 1023"),
+        ((1023, 1023), True, "limits.conf(5) or, of a service, LimitNOFILE= raises it"),
     ],
 )
 def test_few_open_files_are_wrong(limits: tuple[int, int] | None, wrong: bool, told: str) -> None:

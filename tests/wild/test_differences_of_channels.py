@@ -232,8 +232,13 @@ def where_states_are_kept(modules: Modules) -> object:
 def handlers_of_names_that_are_new(modules: Modules) -> object:
     """A program has methods of these names for purposes of its own. Which are called?"""
     called: list[str] = []
+
+    def handle_eof(self: Any) -> None:
+        called.append("handle_eof")
+        self.close()
+
     body = {
-        "handle_eof": lambda self: (called.append("handle_eof"), self.close()),
+        "handle_eof": handle_eof,
         "handle_connect_failed": lambda self, error: called.append("handle_connect_failed"),
         "handle_error": lambda self: self.close(),
     }

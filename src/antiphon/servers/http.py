@@ -79,16 +79,18 @@ class HTTPServer(asyncore.dispatcher):
         self.post = post
         self.tls = tls
         self.channels = map
-        family, kind, _, _, address = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0]
-        self.create_socket(family, kind)
         try:
+            found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
+            family, kind, _, _, address = found[0]
+            self.create_socket(family, kind)
             # On Windows, others could then take the address while it is in use.
             if sys.platform != "win32":  # pragma: no branch (coverage is not measured on Windows)
                 self.set_reuse_addr()
             self.bind(address)
             self.listen(1024)
-        except OSError:
+        except OSError as error:
             self.close()
+            error.filename = f"{host}:{port}"  # Its message ends with it.
             raise
         host, port = self.socket.getsockname()[:2]
         scheme = "http" if tls is None else "https"

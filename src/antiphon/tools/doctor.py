@@ -159,8 +159,11 @@ def _examine_open_files(limits: tuple[int, int] | None) -> Finding:
     soft, hard = ("unlimited" if limit < 0 else str(limit) for limit in limits)
     found = f"{soft} at a time"
     if 0 <= limits[0] < FEW_OPEN_FILES:
-        advice = f"each connection takes one: ulimit -n NUMBER raises it, up to {hard}"
-        return Finding("open files", found, advice, wrong=True)
+        if limits[0] == limits[1]:
+            way = "limits.conf(5) or, of a service, LimitNOFILE= raises it"
+        else:
+            way = f"ulimit -n NUMBER raises it, up to {hard}"
+        return Finding("open files", found, f"each connection takes one: {way}", wrong=True)
     if limits[0] != limits[1]:
         return Finding("open files", found, f"ulimit -n NUMBER raises it, up to {hard}")
     return Finding("open files", found)
