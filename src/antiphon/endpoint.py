@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Hashable
+from threading import get_ident
 from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
@@ -76,6 +77,8 @@ class Endpoint(Securing):
     _ac_census: Census | None = None
     _ac_place: Place | None = None
     _ac_paused = False
+    #: The thread that has made the socket, until it connects or listens.
+    _ac_maker = 0
     _ac_reading_paused: int
     _ac_input_ended = False
     _ac_output_ended = False
@@ -152,6 +155,7 @@ class Endpoint(Securing):
         self.family_and_type = family, type
         sock = self._ac_make_socket(family, type)
         sock.setblocking(False)
+        self._ac_maker = get_ident() if type == socket.SOCK_STREAM else 0
         self.set_socket(sock)
 
     def _ac_make_socket(self, family: int, type: int) -> Any:
@@ -170,9 +174,11 @@ class Endpoint(Securing):
         """
         checked_limit("max_connections", self.max_connections)
         checked_limit("max_connections_per_peer", self.max_connections_per_peer)
-        self.accepting = True
         self._ac_queue()  # It opens what it needs, while there are descriptors.
-        self.socket.listen(num)
+        try:
+            self.socket.listen(num)
+        finally:  # Not before: another thread's loop would accept.
+            self.accepting = True
 
     def bind(self, addr: Any) -> None:
         """Take the local address `addr`."""
@@ -186,12 +192,14 @@ class Endpoint(Securing):
             OSError: the connection failed at once. No `handle_connect` will follow.
         """
         self.connected = False
-        self.connecting = True
         code = self.socket.connect_ex(address)
+        # `connecting` not before: another thread's loop would take an unused socket for a connected one.
         if code in _IN_PROGRESS or (sys.platform == "win32" and code in _IN_PROGRESS_ON_WINDOWS):
             self.addr = address
+            self.connecting = True
         elif code in (0, errno.EISCONN):
             self.addr = address
+            self.connecting = True
             self.handle_connect_event()
         else:
             self.connecting = False

@@ -7,6 +7,7 @@ instance with predicates of its own is *polled*: it is asked once in every turn 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import get_ident
 from types import MethodType
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -195,10 +196,23 @@ def interest_of(channel: Any, traits: Traits) -> int:
     guard = getattr(channel, "_ac_guard", None)
     if guard is not None:
         interest &= guard.interest
-    if getattr(channel, "_ac_paused", False):
+    if getattr(channel, "_ac_paused", False) or (
+        getattr(channel, "_ac_maker", 0) and _is_in_the_making(channel)
+    ):
         return 0
     tls = getattr(channel, "_ac_tls", None)
     return interest if tls is None else tls.interest(channel, interest)
+
+
+def _is_in_the_making(channel: Any) -> bool:
+    """Whether another thread has made the socket, and goes on to connect it or to listen.
+
+    Until then poll(2) and epoll(7) report a hang-up, which would be taken for the end.
+    """
+    if channel.connected or channel.connecting or channel.accepting or channel._ac_maker == get_ident():
+        channel._ac_maker = 0
+        return False
+    return True
 
 
 def tracked_interest(channel: Any, traits: Traits) -> int:
@@ -206,7 +220,7 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
 
     Each `readable` of ours says True unless reading is paused.
     """
-    if channel._ac_paused:
+    if channel._ac_paused or (channel._ac_maker and _is_in_the_making(channel)):
         return 0
     interest = (
         0 if channel._ac_hung_up or channel._ac_reading_paused or channel._ac_input_ended else traits.read

@@ -390,6 +390,67 @@ def test_a_thread_may_use_the_map_while_the_loop_runs(modules: Modules) -> None:
         modules.asyncore.close_all(channels)
 
 
+def in_another_thread(function: Any, *arguments: Any) -> None:
+    """Call it there, and wait until it has returned."""
+    thread = threading.Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("body", [{}, {"writable": lambda self: True}], ids=["tracked", "polled"])
+@both_ways
+def test_a_thread_may_connect_while_another_runs_the_loop(body: dict[str, Any], use_poll: bool) -> None:
+    """hazelcast: `create_socket()`, then `connect()`. In between, the kernel reports a hang-up."""
+    modules = ours()
+    channels: dict[int, Any] = {}
+    base: Any = noting(modules.asyncore.dispatcher, **body)
+    if not body:
+        del base.writable
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        channel = base(map=channels)
+        in_another_thread(channel.create_socket)
+        modules.asyncore.loop(0, use_poll, channels, 2)
+        assert channel.events == []
+
+        in_another_thread(channel.connect, server.getsockname())
+        modules.asyncore.loop(1, use_poll, channels, 1)
+        assert channel.connected
+        assert channel.events[0] == ("connect", None)
+        channel.close()
+
+
+@both_ways
+def test_a_thread_may_listen_while_another_runs_the_loop(use_poll: bool) -> None:
+    modules = ours()
+    channels: dict[int, Any] = {}
+    accepted: list[Any] = []
+
+    def handle_accepted(self: Any, sock: socket.socket, address: Any) -> None:
+        accepted.append(address)
+        sock.close()
+
+    listener = noting(modules.asyncore.dispatcher, handle_accepted=handle_accepted)(map=channels)
+    in_another_thread(listener.create_socket)
+    in_another_thread(listener.bind, ("127.0.0.1", 0))
+    modules.asyncore.loop(0, use_poll, channels, 2)
+    in_another_thread(listener.listen, 1)
+    with socket.create_connection(listener.socket.getsockname()) as client:
+        modules.asyncore.loop(1, use_poll, channels, 1)
+        assert accepted == [client.getsockname()]
+    listener.close()
+
+
+@both_ways
+def test_a_socket_that_its_own_thread_does_nothing_with_is_closed(modules: Modules, use_poll: bool) -> None:
+    channels: dict[int, Any] = {}
+    channel = noting(modules.asyncore.dispatcher, handle_connect=lambda self: None)(map=channels)
+    channel.create_socket()
+    modules.asyncore.loop(0, use_poll, channels, 2)
+
+    assert ("close", None) in channel.events
+    channel.close()
+
+
 @both_ways
 def test_a_channel_may_be_closed_by_another_thread_while_the_loop_waits(use_poll: bool) -> None:
     """mlat-client, fail2ban: what used to end in EBADF wakes the loop here, and ends the channel there."""
