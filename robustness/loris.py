@@ -110,6 +110,8 @@ class Loris:
 
 def main() -> None:
     """Attack until the standard input ends."""
+    if sys.platform == "win32":
+        raise OSError("wanted a POSIX system, found Windows")
     raise_file_limit()
     loris, told, asked = Loris(int(sys.argv[1])), b"", False
     os.set_blocking(0, False)

@@ -6,13 +6,10 @@ from pathlib import Path
 
 __all__ = ["cpu_seconds", "descriptors", "resident"]
 
-assert sys.platform != "win32", "wanted Linux"
-
-
 def resident(pid: int) -> int:
     """Bytes that are in memory; 0 if the process has ended (proc_pid_statm(5))."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _system("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
 
@@ -23,7 +20,7 @@ def cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / _system("SC_CLK_TCK")
 
 
 def descriptors(pid: int) -> int:
@@ -32,3 +29,9 @@ def descriptors(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return 0
+
+
+def _system(name: str) -> int:
+    if sys.platform == "win32":
+        raise OSError("wanted Linux, found Windows")
+    return os.sysconf(name)
