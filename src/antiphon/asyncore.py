@@ -21,6 +21,7 @@ from antiphon import counting, dispatching
 from antiphon.connecting import Connecting
 from antiphon.counting import note_received, note_sent
 from antiphon.descriptor import file_wrapper
+from antiphon.dropping import drops
 from antiphon.endings import OWN
 from antiphon.endpoint import strerror
 from antiphon.errors import NOT_NOW, WouldBlock
@@ -366,7 +367,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
             mine.do(self._ac_close)
 
     def _ac_close(self) -> None:
-        self.closing = True
+        self.closing = self._ac_gone = True
         fd, mine = self._fileno, self._ac_loop
         self.del_channel()
         if mine is not None:
@@ -451,6 +452,9 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs su
         if self._ac_outbox is None:
             self._ac_outbox = Outbox()
         self._ac_outbox.append(bytes(data))
+        if self._ac_gone and drops(self, self._ac_outbox):
+            self._ac_outbox.discard()
+            return
         self.initiate_send()
         self._ac_state_changed()
 

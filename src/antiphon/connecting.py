@@ -105,6 +105,7 @@ class Search:
         """Have the name looked up."""
         channel = self._channel
         channel.addr = self._address
+        channel._ac_searched = True
         channel._ac_paused = True  # Its own socket tells nothing as long as it is unused.
         channel.connected = False
         channel.connecting = True

@@ -86,6 +86,10 @@ class Endpoint(Securing):
     _ac_lingers = False
     #: Whether it was closed with something still to send.
     _ac_unsent = False
+    #: Whether it was closed, whatever a program says in `closing`; whether what was pushed since was dropped.
+    _ac_gone = _ac_push_dropped = False
+    #: Whether it has looked a name up to connect to.
+    _ac_searched = False
     _ac_telling = False
     _ac_untracked = False
     _ac_connect_failed = False
@@ -137,8 +141,9 @@ class Endpoint(Securing):
         self._ac_deaf = self._ac_reading_paused > 0
         if self._ac_ending is not None:
             self._ac_ending = None
-        if self.closing or self._ac_backlog is not None:
+        if self.closing or self._ac_backlog is not None or self._ac_gone:
             self.closing = self._ac_paused = self._ac_accept_failed = False
+            self._ac_gone = self._ac_push_dropped = False
             self._ac_lingers = self._ac_unsent = False
             self._ac_leave_listener()
         if unadopted:

@@ -7,6 +7,7 @@ from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
 from antiphon.counting import note_sent
 from antiphon.direct import is_plain, send_file
+from antiphon.dropping import drops_output
 from antiphon.endings import ERROR, OWN, because
 from antiphon.errors import NOT_NOW, is_would_block
 from antiphon.failures import contain
@@ -103,6 +104,8 @@ class Outgoing(dispatcher):
 
     def _ac_queue_changed(self) -> None:
         """Notice what was appended to the queue, or removed, by its own methods."""
+        if self._ac_gone and drops_output(self):
+            return
         outbox = self._ac_own_outbox()
         if not outbox:
             self._ac_deaf = self.closing or self._ac_reading_paused > 0
@@ -230,7 +233,7 @@ class Outgoing(dispatcher):
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
         loop = asyncio.get_running_loop()
-        in_vain = self._ac_unsent
+        in_vain = self._ac_unsent or self._ac_push_dropped
         while not in_vain and (self._ac_outbox or self._ac_foreign_fifo):
             waiter = Waiter(loop)
             self._ac_draining = (self._ac_draining or set()) | {waiter}
@@ -449,6 +452,8 @@ class Outgoing(dispatcher):
 
     def _ac_flush(self) -> None:
         """Send what was pushed, through whatever `initiate_send` the program has."""
+        if self._ac_loop is None and self._ac_gone and drops_output(self):
+            return
         if self._ac_outbox or self._ac_foreign_fifo:
             cork, self._ac_cork = self._ac_cork, self._ac_cork and FLUSHING
             try:
@@ -460,6 +465,8 @@ class Outgoing(dispatcher):
 
     def _ac_note_output(self) -> None:
         """Have the loop wait for the moment when more can be sent, if there is more."""
+        if self._ac_loop is None and self._ac_gone:
+            drops_output(self)
         self._ac_writes = bool(self._ac_outbox)
         self._ac_state_changed()
         if self._ac_draining is not None and not self._ac_writes:

@@ -82,6 +82,25 @@ def the_queue_after_close_with_the_switch(modules: Modules) -> object:
         return kept, received(far)
 
 
+def pushes_after_close(modules: Modules) -> object:
+    """Somebody goes on talking to who has left."""
+    with connected_pair() as (near, _):
+        channel = modules.asynchat.async_chat(near, {})
+        channel.close()
+        for _ in range(3):
+            channel.push(b"x")
+        return len(channel.producer_fifo)
+
+
+def pushes_after_close_with_the_switch(modules: Modules) -> object:
+    with connected_pair() as (near, _):
+        channel = type("Keeping", (modules.asynchat.async_chat,), {"keeps_unsent": True})(near, {})
+        channel.close()
+        for _ in range(3):
+            channel.push(b"x")
+        return b"".join(channel.producer_fifo)
+
+
 def closing_after_close(modules: Modules) -> object:
     channel = modules.asyncore.dispatcher(map={})
     channel.close()
@@ -307,6 +326,8 @@ DIFFERENCES = [
     defect(items_in_the_queue_of_a_long_push, original=4, wanted=1),
     defect(the_queue_after_close, original=1, wanted=0),
     defect(the_queue_after_close_with_the_switch, original=(True, b"onetwo"), wanted=(True, b"onetwo")),
+    defect(pushes_after_close, original=3, wanted=0),
+    defect(pushes_after_close_with_the_switch, original=b"xxx", wanted=b"xxx"),
     defect(data_before_a_hang_up, original=b"a", wanted=b"ab"),
     defect(data_after_collecting_failed, original=[b"one", b"one", b"two"], wanted=[b"one", b"two"]),
     defect(connections_told_when_telling_fails, original=(3, False), wanted=(1, True)),
