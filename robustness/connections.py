@@ -4,6 +4,7 @@ Nothing here is antiphon's: what tests it must not have its faults.
 """
 
 import asyncio
+import math
 import socket
 import struct
 from typing import Final, Self
@@ -27,17 +28,23 @@ class Connection:
         sock: connected.
         piece: bytes that are read at once.
         pause: seconds between two reads.
+        until: when to stop being slow, by the event loop's clock.
     """
 
-    def __init__(self, sock: socket.socket, piece: int = _ALL, pause: float = 0.0) -> None:
+    def __init__(
+        self, sock: socket.socket, piece: int = _ALL, pause: float = 0.0, until: float = math.inf
+    ) -> None:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._piece = piece
         self._pause = pause
+        self._until = until
         self._data = b""
 
     @classmethod
-    async def open(cls, port: int, piece: int = _ALL, pause: float = 0.0, buffer: int = 0) -> Self:
+    async def open(
+        cls, port: int, piece: int = _ALL, pause: float = 0.0, buffer: int = 0, until: float = math.inf
+    ) -> Self:
         """Connect.
 
         Args:
@@ -45,6 +52,7 @@ class Connection:
             piece: bytes that are read at once.
             pause: seconds between two reads.
             buffer: bytes that the system is to keep of what was not read; 0 for what it finds right.
+            until: when to stop being slow, by the event loop's clock.
         """
         sock = socket.socket()
         try:
@@ -56,7 +64,7 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        return cls(sock, piece, pause)
+        return cls(sock, piece, pause, until)
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -66,9 +74,10 @@ class Connection:
         """Send `data` one byte at a time, with a pause of so many seconds behind each.
 
         The rest goes at once when that has taken long: on a busy machine, pauses are longer than they should
-        be, and a server may leave a peer that never comes to the end of what it says.
+        be, and a server may leave a peer that never comes to the end of what it says. So it does when it is
+        time to stop being slow.
         """
-        until = self._loop.time() + _PATIENCE
+        until = min(self._until, self._loop.time() + _PATIENCE)
         for at in range(len(data)):
             if self._loop.time() > until:
                 await self.send(data[at:])
@@ -78,7 +87,7 @@ class Connection:
 
     async def receive(self) -> bytes:
         """What comes next; b"" at the end."""
-        if self._pause:
+        if self._pause and self._loop.time() < self._until:
             await asyncio.sleep(self._pause)
         return await self._loop.sock_recv(self._sock, self._piece)
 

@@ -127,12 +127,14 @@ async def fast(visitor: Visitor, witness: Witness) -> None:
 
 async def slow(visitor: Visitor, witness: Witness) -> None:
     """Read little at a time."""
-    await _stay(visitor, witness, await Connection.open(visitor.port, piece=2000, pause=0.2, buffer=4096))
+    connection = await Connection.open(visitor.port, piece=2000, pause=0.2, buffer=4096, until=visitor.until)
+    await _stay(visitor, witness, connection)
 
 
 async def dribbling(visitor: Visitor, witness: Witness) -> None:
     """Send one byte at a time."""
-    await _stay(visitor, witness, await Connection.open(visitor.port), pause=0.05)
+    connection = await Connection.open(visitor.port, until=visitor.until)
+    await _stay(visitor, witness, connection, pause=0.05)
 
 
 # -- the bad -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 __all__ = ["cpu_seconds", "descriptors", "resident"]
 
+
 def resident(pid: int) -> int:
     """Bytes that are in memory; 0 if the process has ended (proc_pid_statm(5))."""
     try:

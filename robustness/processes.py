@@ -7,6 +7,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -95,16 +96,18 @@ class Process:
         """The next line that it says.
 
         Args:
-            limit: seconds to wait for it.
+            limit: seconds to wait for the end of it.
 
         Raises:
             ProcessError: none has come.
         """
         assert self._process.stdout is not None
+        until = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._heard:
-                data = os.read(self._process.stdout.fileno(), 65536) if selector.select(limit) else b""
+                left = max(0.0, until - time.monotonic())
+                data = os.read(self._process.stdout.fileno(), 65536) if selector.select(left) else b""
                 if not data:
                     last = "; ".join(self.complaints[-3:]) or "not a word"
                     raise ProcessError(f"wanted a line within {limit:g} s, found {last}")
@@ -147,8 +150,8 @@ class Server(Process):
             raise
         self.port = int(port)
 
-    def report(self) -> dict[str, Any]:
-        """What it says of itself."""
+    def report(self, limit: float = ANSWER_LIMIT) -> dict[str, Any]:
+        """What it says of itself, within so many seconds."""
         self.say("report")
-        answer: dict[str, Any] = json.loads(self.hear(ANSWER_LIMIT))
+        answer: dict[str, Any] = json.loads(self.hear(limit))
         return answer

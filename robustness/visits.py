@@ -93,7 +93,9 @@ async def fast(visitor: Visitor) -> None:
 
 async def slow(visitor: Visitor) -> None:
     """Read little at a time."""
-    connection = await Connection.open(visitor.port, piece=8000, pause=0.2, buffer=_SMALL_BUFFER)
+    connection = await Connection.open(
+        visitor.port, piece=8000, pause=0.2, buffer=_SMALL_BUFFER, until=visitor.until
+    )
     try:
         exchanges = visitor.dialogue.exchanges()
         for _ in range(5):
@@ -108,7 +110,7 @@ async def slow(visitor: Visitor) -> None:
 
 async def dribbling(visitor: Visitor) -> None:
     """Send one byte at a time."""
-    connection = await Connection.open(visitor.port)
+    connection = await Connection.open(visitor.port, until=visitor.until)
     try:
         exchanges = (one for one in visitor.dialogue.exchanges() if len(one.request) < _LITTLE)
         for _ in range(10):

@@ -120,6 +120,27 @@ def test_a_line_that_one_guest_did_not_hear_is_noticed(
     assert tally.lost
 
 
+def test_a_slow_peer_is_slow_no_longer_than_it_is_to_be() -> None:
+    """A pause here would last longer than any test may."""
+
+    async def converse() -> bytes:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(100))
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            connection = await Connection.open(port, piece=1, pause=1000, until=0)
+            try:
+                await connection.dribble(b"x" * 100, pause=1000)
+                return await connection.read_to_end()
+            finally:
+                connection.close()
+
+    assert asyncio.run(converse()) == b"x" * 100
+
+
 def test_an_end_that_comes_too_early_is_told() -> None:
     async def read(how: Callable[[Connection], Any]) -> bytes:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)

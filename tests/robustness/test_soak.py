@@ -1,12 +1,15 @@
 """What the soak says of its numbers; and a short one, with all its processes."""
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from robustness.processes import ROOT, Server
+from robustness.processes import ROOT, Process, ProcessError, Server
 from robustness.tally import Tally
 
 from robustness import soak
@@ -76,9 +79,52 @@ def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.
     assert "wanted 1 to 86400 seconds and 40 peers or more" in capsys.readouterr().err
 
 
+def test_a_server_that_never_becomes_quiet_is_waited_for_no_longer_than_there_is_time() -> None:
+    busy = cast(Server, SimpleNamespace(report=lambda: {"channels": 3, "worst_turn": 0.1}))
+    assert soak._when_quiet(busy, 2, time.monotonic())["channels"] == 3
+
+
+def test_a_crowd_that_says_nothing_is_waited_for_no_longer_than_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = Process("-c", "import sys; sys.stdin.read()")
+    monkeypatch.setattr(soak, "Process", lambda *arguments: silent)
+    there = room()
+    there.server.port = 80
+    with pytest.raises(ProcessError, match="wanted a line within 0 s, found not a word"):
+        soak._send_crowd(there, 300, time.monotonic())
+    assert not silent.running
+
+
+def hang_up(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
+def test_a_server_that_ends_before_the_start_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = room()
+        there.server.port = listener.getsockname()[1]
+        thread = threading.Thread(target=hang_up, args=[listener])
+        thread.start()
+        with pytest.raises((ProcessError, ConnectionError)):
+            soak._furnish(there)
+        thread.join()
+
+
+def test_what_keeps_the_soak_from_going_on_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(peers: int, seconds: float) -> list[str]:
+        raise ProcessError("wanted a line within 0 s, found not a word")
+
+    monkeypatch.setattr(soak, "_soak", fail)
+    assert soak.main(["--peers", "40", "--seconds", "1"]) == 1
+    assert "WRONG: wanted a line within 0 s, found not a word" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.load
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(10 + soak.GRACE)
 def test_a_short_soak_leaves_nothing_behind() -> None:
     command = [sys.executable, "-m", "robustness.soak", "--seconds", "10", "--peers", "200"]
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"}
