@@ -10,7 +10,7 @@ import loop_support
 from antiphon import MessageChannel, asyncore, pollers
 from antiphon.testing import FakeClock, SilentPoller
 from chat_support import ScriptedSocket
-from counts.counters import Action, functions_entered, memory_kept
+from counts.counters import Action, calls_made, functions_entered, memory_kept
 from counts.dialogues import Echo
 from loop_support import Wires
 
@@ -160,6 +160,20 @@ def test_a_busy_channel_has_its_timer_go_off_once_in_its_time(wires: Wires) -> N
     entered = Counter(functions_entered(hour))
     assert len(crowd.channels) == 100
     assert entered["gone_off"] <= 100 * 3600 / 50
+
+
+def test_a_request_makes_the_same_calls_beside_fifty_thousand_channels_with_every_limit(wires: Wires) -> None:
+    made = []
+    for size in (1, 50_000):
+        crowd = Crowd(wires, Answering, size)
+        assert len(crowd.channels.loop._timers) == size
+        for _ in range(3):  # What is made once is made then.
+            crowd.hear(LINE, at=1)()
+        made.append(calls_made(crowd.hear(LINE, at=1)))
+        crowd.clock.advance(1)
+        made.append(calls_made(crowd.hear(LINE, at=1)))
+    assert made[0] == made[2], made
+    assert made[1] == made[3], made
 
 
 if sys.version_info >= (3, 12):
