@@ -11,8 +11,8 @@ from effort import EFFORT, IS_NIGHTLY
 # A busy machine would have the loop say that handlers are slow, where a test counts what is logged.
 os.environ.setdefault("ANTIPHON_SLOW_CALLBACK", "0")
 
-settings.register_profile("brief", max_examples=25)
-settings.register_profile("quick")
+settings.register_profile("brief", max_examples=25, deadline=None)
+settings.register_profile("quick", deadline=None)
 settings.register_profile("nightly", max_examples=10_000, deadline=None)
 settings.load_profile(EFFORT)
 
