@@ -368,6 +368,8 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
 
     def _ac_close(self) -> None:
         self.closing = self._ac_gone = True
+        if self._ac_hung_up is None:
+            self._ac_hung_up = ""
         fd, mine = self._fileno, self._ac_loop
         self.del_channel()
         if mine is not None:
@@ -379,7 +381,8 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
             self._ac_connected = self._ac_established = False
         else:
             self.connected = self.connecting = self.accepting = False
-        self._ac_cancel_timers()
+        if self._ac_timers is not None:
+            self._ac_cancel_timers()
         if self._ac_guard is not None:
             self._ac_unguard()
         if self._ac_backlog is not None or self._ac_place is not None:

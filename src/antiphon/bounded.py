@@ -323,6 +323,6 @@ class Bounded(Keeping):
             self._ac_data = None
 
     def _ac_stop_delivering(self) -> None:
-        Keeping._ac_stop_delivering(self)
+        Incoming._ac_stop_delivering(self)
         if self._ac_told or self._ac_size:
             self._ac_begin_message()

@@ -109,7 +109,8 @@ class Endpoint(Securing):
         self._fileno = self._ac_socket = self._ac_loop = self._ac_guard = None
         self._ac_connected = self._ac_connecting = self._ac_accepting = False
         self._ac_established = False
-        self._ac_hung_up = ""
+        self._ac_gone = self._ac_input_ended = False
+        self._ac_hung_up = None
         self._ac_cork = 0
 
     def __repr__(self) -> str:
@@ -132,13 +133,22 @@ class Endpoint(Securing):
         """Hand over nothing more of what is received."""
 
     def _ac_start_afresh(self) -> None:
-        """Forget what became of the sockets before this one."""
+        """Forget what became of the sockets before this one, if there were any."""
+        if self._ac_hung_up is not None:
+            self._ac_forget_socket()
+        self._ac_hung_up = ""
+        self._ac_deaf = self._ac_reading_paused > 0
+        if unadopted:
+            adopt(self, self._ac_socket)
+        if self._ac_tls is not None or type(self._ac_socket) is not socket.socket or self._ac_tls_wanted:
+            self._ac_take_tls_along()
+
+    def _ac_forget_socket(self) -> None:
         if self.closing and self._ac_reading_paused:
             self._ac_reading_paused, self.reading_paused = 0, False
-        self._ac_hung_up = ""
-        if self._ac_input_ended or self._ac_output_ended:
-            self._ac_input_ended = self._ac_output_ended = False
-        self._ac_deaf = self._ac_reading_paused > 0
+        self._ac_input_ended = False
+        if self._ac_output_ended:
+            self._ac_output_ended = False
         if self._ac_ending is not None:
             self._ac_ending = None
         if self.closing or self._ac_backlog is not None or self._ac_gone:
@@ -146,10 +156,6 @@ class Endpoint(Securing):
             self._ac_gone = self._ac_push_dropped = False
             self._ac_lingers = self._ac_unsent = False
             self._ac_leave_listener()
-        if unadopted:
-            adopt(self, self._ac_socket)
-        if self._ac_tls is not None or type(self._ac_socket) is not socket.socket or self._ac_tls_wanted:
-            self._ac_take_tls_along()
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
@@ -354,7 +360,7 @@ class Endpoint(Securing):
         self._ac_queue().take(self.handle_accepted)
 
     def _ac_close_socket(self) -> None:
-        sock = self.socket
+        sock = self._ac_socket
         if sock is not None:
             try:
                 sock.close()

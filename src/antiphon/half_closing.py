@@ -14,7 +14,7 @@ class HalfClosing:
     """The end of the input, and the end of the output."""
 
     _ac_socket: Any
-    _ac_hung_up: str
+    _ac_hung_up: str | None
     _fileno: Any
     _ac_input_ended = False
     _ac_output_ended = False

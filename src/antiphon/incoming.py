@@ -453,6 +453,8 @@ class Incoming(Outgoing):
         """Hand over nothing more: what was received and not handed over is dropped."""
         self._ac_deaf = True
         self._ac_owes = False
+        if self._ac_kept is not None:
+            self._ac_kept = None
         if self._ac_left:
             self._ac_left = False
             self._ac_data = self._ac_counting = None

@@ -125,8 +125,3 @@ class Keeping(Incoming):
     @ac_in_buffer.deleter
     def ac_in_buffer(self) -> None:
         self.ac_in_buffer = b""
-
-    def _ac_stop_delivering(self) -> None:
-        if self._ac_kept is not None:
-            self._ac_kept = None
-        Incoming._ac_stop_delivering(self)

@@ -59,7 +59,8 @@ class Reporting:
     accepting: Any
     _fileno: Any
     #: Why `handle_close` was called, if it was; and why else the channel is ending. One of `endings.REASONS`.
-    _ac_hung_up: str
+    #: Why it has ended; "" while it has not; None before it has had a socket.
+    _ac_hung_up: str | None
     _ac_ending: str | None = None
     _ac_accept_failed = False
 

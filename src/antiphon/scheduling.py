@@ -51,10 +51,9 @@ class Scheduling:
         return self._ac_timers
 
     def _ac_cancel_timers(self) -> None:
-        if self._ac_timers is not None:
-            timers, self._ac_timers = self._ac_timers, None
-            for timer in tuple(timers):
-                timer.cancel()
+        timers, self._ac_timers = self._ac_timers, None
+        for timer in tuple(timers or ()):
+            timer.cancel()
 
     def _ac_call(self, callback: Callable[..., Any], *arguments: Any) -> None:
         callback(*arguments)
