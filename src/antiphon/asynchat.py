@@ -52,7 +52,7 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
 
     def _ac_prepare(self) -> None:
         asyncore.dispatcher._ac_prepare(self)
-        self._ac_data = self._ac_outbox = self._ac_foreign_fifo = None
+        self._ac_data = self._ac_outbox = None
         self._ac_held = 0
         self._ac_read_size = FIRST
         self._ac_deaf = self._ac_writes = self._ac_owes = self._ac_left = False

@@ -51,7 +51,7 @@ class Outgoing(dispatcher):
 
     #: The queue; or the single push that has been in it, by itself: most channels never need more.
     _ac_outbox: Outbox | bytes | None
-    _ac_foreign_fifo: Any
+    _ac_foreign_fifo: Any = None
     _ac_writes: bool
     _ac_draining: set[Waiter] | None = None
     _ac_deaf: bool
