@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -203,10 +204,16 @@ def test_many_threads_may_push_to_a_channel_that_is_closed(make: Callable[[type[
             errors.append(error)
 
     threads = [threading.Thread(target=push) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     channel.push(LINE)
     assert errors == []
     assert waiting(channel) <= 1000
+    assert not channel._ac_cork, "nothing would be sent by its next connection"

@@ -452,7 +452,9 @@ class Outgoing(dispatcher):
 
     def _ac_flush(self) -> None:
         """Send what was pushed, through whatever `initiate_send` the program has."""
-        if self._ac_loop is None and self._ac_gone and drops_output(self):
+        if self._ac_loop is None and self._ac_gone:
+            if not drops_output(self):
+                self.initiate_send()  # By any number of threads at a time.
             return
         if self._ac_outbox or self._ac_foreign_fifo:
             cork, self._ac_cork = self._ac_cork, self._ac_cork and FLUSHING
