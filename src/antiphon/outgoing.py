@@ -1,7 +1,7 @@
 """The output side of `async_chat`: what is pushed and produced is sent as the system takes it."""
 
 from collections import deque
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from antiphon import asyncore, counting
 from antiphon.asyncore import dispatcher
@@ -14,7 +14,7 @@ from antiphon.failures import contain
 from antiphon.half_closing import EndOfOutput
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING, FLUSHING, LARGEST_PIECE, SENDING, CloseMark, Outbox, ProducerFailed
-from antiphon.producers import FileProducer
+from antiphon.producers.sources import is_unchanged_file
 from antiphon.sizes import ADAPTIVE
 from antiphon.spawning import Waiter
 
@@ -395,7 +395,7 @@ class Outgoing(dispatcher):
         """
         first = outbox[0] if outbox else None
         try:
-            if _is_sent_by_the_system(first):
+            if is_unchanged_file(first):
                 sent = send_file(self._ac_socket, first, budget)
                 if _observed and sent:
                     note_sent(self, sent)
@@ -408,7 +408,7 @@ class Outgoing(dispatcher):
         except OSError as error:
             if error.errno in asyncore._DISCONNECTED:
                 self._ac_lost(error)
-            elif _is_sent_by_the_system(first):
+            elif is_unchanged_file(first):
                 outbox.finish(first)
                 self._ac_producer_failed(error)
             else:
@@ -494,8 +494,3 @@ class Outgoing(dispatcher):
         if isinstance(outbox, Outbox):
             outbox.changed = None
             outbox.discard()
-
-
-def _is_sent_by_the_system(item: Any) -> TypeGuard[FileProducer]:
-    """Whether nobody would miss the chunks of a file; a class of a program's own may change them."""
-    return type(item) is FileProducer and not item.closed and "more" not in vars(item)

@@ -112,7 +112,7 @@ def _profiled(action: Action, note: Callable[[FrameType, str, Any], object]) -> 
 
 
 def steps(action: Action) -> int:
-    """How many lines of Python, and calls of C functions, `action` takes."""
+    """How many lines of Python, and calls of C functions, `action` takes; finalizers of others apart."""
     counter = itertools.count()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -124,11 +124,13 @@ def steps(action: Action) -> int:
             next(counter)
 
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(trace)
     try:
         _profiled(action, note)
     finally:
         sys.settrace(before)
+        gc.enable()
     return next(counter)
 
 

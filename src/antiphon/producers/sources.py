@@ -1,7 +1,7 @@
 """Where bytes come from: files and iterables; and the rule for what may stand for a producer."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from antiphon.producers.base import (
     BytesLike,
@@ -198,3 +198,8 @@ def iterator_of(iterable: object, content: str) -> Iterator[object]:
     if isinstance(iterable, Iterable) and not isinstance(iterable, str) and not is_bytes_like(iterable):
         return iter(iterable)
     raise TypeError(f"wanted an iterable of {content}, found {type(iterable).__name__}")
+
+
+def is_unchanged_file(producer: Any) -> TypeGuard[FileProducer]:
+    """Whether nobody would miss the chunks of a file; a class of a program's own may change them."""
+    return type(producer) is FileProducer and not producer.closed and "more" not in vars(producer)
