@@ -232,21 +232,24 @@ class Outgoing(dispatcher):
         """
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
-        loop = asyncio.get_running_loop()
-        in_vain = self._ac_unsent or self._ac_push_dropped
-        while not in_vain and (self._ac_outbox or self._ac_foreign_fifo):
-            waiter = Waiter(loop)
-            self._ac_draining = (self._ac_draining or set()) | {waiter}
-            self._ac_note_output()
-            await waiter.future
-            in_vain = waiter.in_vain
-        if in_vain:
+        waiter = Waiter(asyncio.get_running_loop())
+        self._ac_do(lambda: self._ac_expect_drained(waiter))  # While a part is sent, the queue is without it.
+        await waiter.future
+        if waiter.in_vain:
             raise ConnectionError(f"{self!r} was closed before all was sent")
+
+    def _ac_expect_drained(self, waiter: Waiter) -> None:
+        self._ac_draining = (self._ac_draining or set()) | {waiter}
+        if self._ac_outbox or self._ac_foreign_fifo:
+            self._ac_note_output()
+        else:
+            self._ac_tell_drained()
 
     def _ac_tell_drained(self) -> None:
         waiting, self._ac_draining = self._ac_draining, None
+        left = self._ac_unsent or self._ac_push_dropped or self._ac_outbox or self._ac_foreign_fifo
         for waiter in waiting or ():
-            waiter.in_vain = bool(self._ac_outbox or self._ac_foreign_fifo)
+            waiter.in_vain = bool(left)
             waiter.cancel()
 
     # -- sending -------------------------------------------------------------------------------------
