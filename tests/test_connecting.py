@@ -123,6 +123,20 @@ def test_the_next_is_tried_after_a_quarter_of_a_second_in_the_other_family(
     assert not network.loop.busy
 
 
+def test_trouble_that_is_told_as_the_end_tells_of_the_attempt_too(network: FakeNetwork, names: Names) -> None:
+    silent = [Silent(getsockopt=[errno.ECONNREFUSED]), *(Silent() for _ in ALL)]
+    network.prepare(*silent)
+    client = Client()
+    client.connect(("example.org", 80))
+    network.run(0.01)
+    attempt = network.map[silent[0].fileno()]
+    asyncore.readwrite(attempt, asyncore.select.POLLHUP)
+    assert silent[0].closed
+    network.run(0.01)
+    assert tried(network) == [FIRST, THIRD]
+    client.close()
+
+
 def test_the_next_is_tried_at_once_after_a_failure(network: FakeNetwork, names: Names) -> None:
     network.prepare(
         ScriptedSocket(getsockopt=[errno.ECONNREFUSED]), ScriptedSocket(connect_ex=[errno.ENETUNREACH])

@@ -191,6 +191,19 @@ def test_a_new_socket_begins_in_both_directions(wires: Wires, made: Any) -> None
     assert channel.incoming == [b"again"] if made is Answering else channel.events[-1] == "b'again'"
 
 
+def test_a_new_socket_s_output_can_end_too(wires: Wires) -> None:
+    channels = wires.map()
+    channel, far = wires.channel(Noting, channels)
+    for _ in range(2):
+        channel.shutdown_write()
+        assert far.recv(10) == b""
+        near, far = wires.pair()
+        channel.del_channel()
+        channel.socket.close()
+        channel.set_socket(near)
+    channel.close()
+
+
 def test_a_handler_may_put_another_socket_at_the_end(wires: Wires) -> None:
     near, other = wires.pair()
 
