@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -268,3 +269,10 @@ def with_sources() -> dict[str, str]:
     """The environment of a child whose `import antiphon` finds what is tested here."""
     sources = str(Path(str(asyncore.__file__)).parents[1])
     return {**os.environ, "PYTHONPATH": sources}
+
+
+def fork() -> int:
+    """As `os.fork()`, which warns of threads beside it: those of the tests' runner are none of a test's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()

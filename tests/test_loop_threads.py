@@ -17,7 +17,7 @@ from antiphon import asynchat, asyncore
 from antiphon.loop import Loop
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ, WRITE
-from loop_support import Noting, Wires, silent_map, spin, with_sources
+from loop_support import Noting, Wires, fork, silent_map, spin, with_sources
 
 assert not TYPE_CHECKING or sys.platform != "win32"
 
@@ -402,7 +402,7 @@ def test_what_was_opened_anew_in_a_nested_loop_gets_no_event_of_the_batch_around
 
 def in_child(function: Callable[[], bool]) -> bool:
     """Whether `function` returns true in a forked child."""
-    child = os.fork()
+    child = fork()
     if child == 0:  # pragma: no cover: the child reports through its exit status
         status = 2
         try:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loop_support import fork
+
 assert not TYPE_CHECKING or sys.platform != "win32"
 
 from antiphon.pollers import make, offered  # noqa: E402
@@ -85,7 +87,7 @@ def test_a_forked_child_can_close_without_disturbing_its_parent(make_poller: Cal
     here, there = socket.socketpair()
     with closing(here), closing(there):
         poller.watch(here.fileno(), READ)
-        child = os.fork()
+        child = fork()
         if child == 0:  # pragma: no cover: the child reports through its exit status
             status = 1
             try:
