@@ -14,6 +14,7 @@ import loop_support
 from antiphon import asyncore, connecting
 from antiphon.asyncore import ExitNow
 from antiphon.errors import ConnectFailed
+from antiphon.pollers.base import HANGUP
 from antiphon.testing import FakeNetwork, ScriptedSocket, error
 from loop_support import Wires, spin
 
@@ -130,7 +131,7 @@ def test_trouble_that_is_told_as_the_end_tells_of_the_attempt_too(network: FakeN
     client.connect(("example.org", 80))
     network.run(0.01)
     attempt = network.map[silent[0].fileno()]
-    asyncore.readwrite(attempt, asyncore.select.POLLHUP)
+    asyncore.readwrite(attempt, HANGUP)
     assert silent[0].closed
     network.run(0.01)
     assert tried(network) == [FIRST, THIRD]
