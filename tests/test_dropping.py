@@ -191,6 +191,21 @@ def test_waiting_for_what_was_dropped_to_leave_is_in_vain() -> None:
         asyncio.run(channel.drained())
 
 
+def test_waiting_for_what_a_closed_channel_keeps_to_leave_is_in_vain() -> None:
+    class Keeping(async_chat):
+        keeps_unsent = True
+
+    async def wait(channel: Any) -> None:
+        await asyncio.wait_for(channel.drained(), 10)
+
+    with connected(Keeping) as (channel, _):
+        channel.push(bytes(3_000_000))
+        channel.close()
+        with pytest.raises(ConnectionError, match="was closed before all was sent"):
+            asyncio.run(wait(channel))
+        assert channel.producer_fifo
+
+
 @pytest.mark.parametrize("make", [closed_guest, closed_client])
 def test_many_threads_may_push_to_a_channel_that_is_closed(make: Callable[[type[Any]], Any]) -> None:
     channel = make(async_chat)

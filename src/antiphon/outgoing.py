@@ -240,10 +240,10 @@ class Outgoing(dispatcher):
 
     def _ac_expect_drained(self, waiter: Waiter) -> None:
         self._ac_draining = (self._ac_draining or set()) | {waiter}
-        if self._ac_outbox or self._ac_foreign_fifo:
-            self._ac_note_output()
-        else:
+        if self._ac_unsent or self._ac_push_dropped or not (self._ac_outbox or self._ac_foreign_fifo):
             self._ac_tell_drained()
+        else:
+            self._ac_note_output()
 
     def _ac_tell_drained(self) -> None:
         waiting, self._ac_draining = self._ac_draining, None
@@ -470,8 +470,6 @@ class Outgoing(dispatcher):
 
     def _ac_note_output(self) -> None:
         """Have the loop wait for the moment when more can be sent, if there is more."""
-        if self._ac_loop is None and self._ac_gone:
-            drops_output(self)
         self._ac_writes = bool(self._ac_outbox)
         self._ac_state_changed()
         if self._ac_draining is not None and not self._ac_writes:
