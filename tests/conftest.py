@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep the tests themselves, a million objects, out of the collections that tests ask for."""
-    # Hypothesis warns at its first example where no referrer of its random numbers is found; frozen ones are not.
+    # At its first example, Hypothesis looks for what refers to its random numbers, and finds nothing frozen.
     given(st.none())(lambda _: None)()
     gc.collect()
     gc.freeze()

@@ -102,7 +102,9 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
         try:
             asyncore.dispatcher._ac_close(self)
         finally:
-            if self.keeps_unsent:
+            if self._ac_outbox is None and self._ac_foreign_fifo is None:
+                pass  # Most have sent everything.
+            elif self.keeps_unsent:
                 self._ac_unsent = any(item is not None for item in self.producer_fifo)
             else:
                 self._ac_discard_output()

@@ -19,9 +19,9 @@ from antiphon.tls import Securing
 __all__ = ["Endpoint", "strerror"]
 
 
-#: The connection is being made.  An interrupted connect(2) goes on (POSIX).
 #: What close(2) may say of a descriptor that it has closed, or that is gone.  It must not be called again.
 _CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
+#: The connection is being made.  An interrupted connect(2) goes on (POSIX).
 _IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 #: What Windows says instead.  Elsewhere, EAGAIN is the end of the attempt: the backlog of a Unix socket is
 #: full, or no port is left (connect(2)).

@@ -212,42 +212,39 @@ class Loop(Stoppable, Observable, Parking):
 
     def _prepare(self, timeout: float | None) -> float | None:
         """Tell the poller what has changed; how long to wait."""
-        if self._have_joined:
-            self._guard_those_that_joined()
+        have_joined, self._have_joined = self._have_joined, False
         dirty, channels = self._dirty, self.map
         kind: Any = None
         changed = tuple(dirty)
         try:
             for fd in changed:
-                dirty.discard(fd)
                 channel = channels.get(fd)
+                if type(channel) is not kind:
+                    kind = type(channel)
+                    traits, limits = traits_of(kind), None
+                    if have_joined and hasattr(kind, "_ac_find_limits"):
+                        limits = kind._ac_find_limits()
+                if have_joined and (limits is not None or getattr(channel, "_ac_limited", False)):
+                    self._guard(channel, limits)
+                    if channels.get(fd) is not channel:  # What came instead is for the next turn.
+                        continue
+                dirty.discard(fd)
                 if channel is not None:
-                    if type(channel) is not kind:
-                        kind = type(channel)
-                        traits = traits_of(kind)
                     self._watch(fd, channel, traits)
         except BaseException:  # A handler leaves the loop, or a signal handler raises between two steps.
             dirty.update(changed)
+            self._have_joined |= have_joined
             raise
         return self._patience(timeout) if dirty or self._more_to_do else timeout
 
-    def _guard_those_that_joined(self) -> None:
-        """Have the limits of channels watched."""
-        self._have_joined = False
-        kind: Any = None
-        for fd in tuple(self._dirty):
-            channel: Any = self.map.get(fd)
-            if type(channel) is not kind:
-                kind = type(channel)
-                find_limits = getattr(kind, "_ac_find_limits", None)
-                limits = None if find_limits is None else find_limits()
-            if limits is not None or getattr(channel, "_ac_limited", False):
-                try:
-                    channel._ac_guard_in(self, limits)
-                except ESCAPING:
-                    raise
-                except Exception:
-                    contain(channel)
+    def _guard(self, channel: Any, limits: tuple[Any, ...] | None) -> None:
+        """Have the limits of a channel watched; whatever is wrong with them ends in that channel."""
+        try:
+            channel._ac_guard_in(self, limits)
+        except ESCAPING:
+            raise
+        except Exception:
+            contain(channel)
 
     def _finish(self) -> None:
         """Do what comes after the wait, and note what the next turn has to do besides waiting."""

@@ -63,9 +63,11 @@ def test_one_descriptor_more_than_few_has_epoll_watch_all_of_them(
     for end in first:
         poller.watch(end.fileno(), READ)
     assert in_use(poller) is PollPoller
+    assert poller.wait(0) == []
+    assert in_use(poller) is PollPoller
     poller.watch(last.fileno(), WRITE)
-    assert in_use(poller) is EpollPoller
     assert poller.wait(0) == [(last.fileno(), WRITE)]
+    assert in_use(poller) is EpollPoller
     assert [poller.interest(end.fileno()) for end in pairs] == [READ] * FEW + [WRITE]
     poller.forget(last.fileno())
     assert poller.wait(0) == []
@@ -118,6 +120,25 @@ def test_without_a_descriptor_for_epoll_poll_watches_more_than_few(
         assert waits_until_epoll(poller, 64) == 64
         assert sorted(poller.wait(0)) == sorted((end.fileno(), WRITE) for end in pairs)
     assert waits_until_epoll(poller) < 64
+
+
+def test_another_thread_may_forget_a_descriptor_while_epoll_takes_over(
+    poller: AdaptivePoller, pairs: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = pairs[-1].fileno()
+
+    class Interrupted(EpollPoller):
+        def watch(self, fd: int, interest: int) -> None:
+            poller.forget(gone)
+            super().watch(fd, interest)
+
+    monkeypatch.setattr(adaptive, "EpollPoller", Interrupted)
+    for end in pairs:
+        poller.watch(end.fileno(), READ)
+    assert poller.wait(0) == []
+    assert in_use(poller) is Interrupted
+    assert poller.interest(pairs[0].fileno()) == READ
+    assert poller.interest(gone) == 0
 
 
 def test_a_closed_descriptor_is_reported_before_epoll_comes(

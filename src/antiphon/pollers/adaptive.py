@@ -54,26 +54,24 @@ class AdaptivePoller:
         #: What poll(2) has cost more than epoll would have.
         self._loss = 0
         self._use(self._poll)
-        self.watch, self.wait = self._watch, self._wait
+        self.wait = self._wait
 
     def _use(self, poller: PollPoller | EpollPoller) -> None:
         self.watch, self.interest, self.forget = poller.watch, poller.interest, poller.forget
         self.wait, self.close = poller.wait, poller.close
 
-    def _watch(self, fd: int, interest: int) -> None:
-        self._poll.watch(fd, interest)
-        if self._loss > 0:
-            self._loss -= CHANGE
-        if len(self._poll.watched) > FEW:
-            self._go_over()
-
     def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
-        self._loss += len(self._poll.watched)
-        if self._loss > PATIENCE:
+        poll = self._poll
+        count, changes = len(poll.watched), poll.changes
+        if changes:
+            poll.changes = 0
+            self._loss = max(self._loss - CHANGE * changes, 0)
+        self._loss += count
+        if self._loss > PATIENCE or (changes and count > FEW):
             self._loss = 0
             if self._go_over():
                 return self.wait(timeout)
-        return self._poll.wait(timeout)
+        return poll.wait(timeout)
 
     def _go_over(self) -> bool:
         """Have epoll watch everything, if it can; whether it does."""
@@ -81,12 +79,16 @@ class AdaptivePoller:
             epoll = EpollPoller()
         except OSError:  # EMFILE, ENFILE, ENOMEM
             return False
+        watched = tuple(self._poll.watched.items())  # Other threads may forget some meanwhile.
         try:
-            for fd, interest in self._poll.watched.items():
+            for fd, interest in watched:
                 epoll.watch(fd, interest)
         except (OSError, ValueError):  # Closed, or no descriptor at all: poll reports it as INVALID.
             epoll.close()
             return False
-        self._poll.close()
         self._use(epoll)
+        for fd, _ in watched:
+            if fd not in self._poll.watched:
+                epoll.forget(fd)
+        self._poll.close()
         return True

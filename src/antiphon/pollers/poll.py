@@ -37,6 +37,8 @@ class PollPoller:
         """Watch nothing yet."""
         #: Descriptor -> interest.
         self.watched: dict[int, int] = {}
+        #: How often it was told of an interest that it did not know.
+        self.changes = 0
         self._poll: select.poll | _Closed = select.poll()
 
     def watch(self, fd: int, interest: int) -> None:
@@ -47,6 +49,7 @@ class PollPoller:
             check_interest(interest)
         self._poll.register(fd, interest)
         self.watched[fd] = interest
+        self.changes += 1
 
     def interest(self, fd: int) -> int:
         """What `fd` is watched for; 0 when it is not."""
