@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon import asyncore, outgoing
+from antiphon import asyncore, queueing
 from antiphon.asynchat import fifo
 from antiphon.maps import ChannelMap
 from antiphon.pollers.base import READ
@@ -314,14 +314,14 @@ def test_what_another_thread_pushes_while_the_queue_is_made_is_not_lost(
 ) -> None:
     channel = Chat(ScriptedSocket())
     channel.connected = False
-    make = outgoing._make_outbox
+    make = queueing._make_outbox
 
     def interrupted(kind: Any) -> Any:
         if channel._ac_outbox is None:
             channel.push(b"meanwhile ")
         return make(kind)
 
-    monkeypatch.setattr(outgoing, "_make_outbox", interrupted)
+    monkeypatch.setattr(queueing, "_make_outbox", interrupted)
     channel.producer_fifo.append(b"appended")
     assert list(channel.producer_fifo) == [b"meanwhile ", b"appended"]
 
