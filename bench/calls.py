@@ -8,24 +8,19 @@ argument, it prints JSON.
 import argparse
 import gc
 import json
-import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bench.processes import Setting
+from bench.processes import Setting, run_module
 from bench.ratios import median
 from bench.system import pinned, raise_file_limit
 
 __all__ = ["Case", "cases", "measure_calls"]
-
-PROJECT: Final = Path(__file__).parents[1]
 
 #: Seconds of CPU that a batch of calls takes, about.
 BATCH: Final = 0.02
@@ -164,22 +159,8 @@ def measure_calls(setting: Setting, rounds: int) -> list[dict[str, Any]]:
     Raises:
         RuntimeError: it failed; with the last thing that it said.
     """
-    program = [setting.python, "-W", "ignore", "-m", "bench.calls"]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with pinned(setting.cores[0]):
-        done = subprocess.run(
-            [*program, str(setting.source), "--rounds", str(rounds)],
-            cwd=PROJECT,
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT,
-        )
-    if done.returncode:
-        raise RuntimeError(f"bench.calls failed: {done.stderr.strip().splitlines()[-1:]}")
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+        return run_module(setting, "bench.calls", "--rounds", str(rounds), limit=LIMIT)
 
 
 if __name__ == "__main__":

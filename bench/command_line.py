@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from bench import results
 from bench.calls import measure_calls
 from bench.modes import CALLS, MODES, PROFILE, SCALE
-from bench.processes import Server, ServerError, Setting, missing
+from bench.processes import PROJECT, Server, ServerError, Setting, missing
 from bench.profile import measure_profile
 from bench.quick import compare, sources, summary, versions_to_compare
 from bench.report import write_page
@@ -24,7 +24,6 @@ from bench.tls import compare_tls, tls_summary
 
 __all__ = ["main", "parse"]
 
-PROJECT = Path(__file__).parents[1]
 ALL_MODES = (*MODES, SCALE, CALLS, PROFILE)
 
 #: Rounds of `--quick` unless `--rounds` says otherwise: these take about 100 seconds.

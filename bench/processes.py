@@ -1,19 +1,21 @@
 """Servers as processes: started on a core of their own, bounded, ended by their id."""
 
+import json
 import os
 import selectors
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Final
 
 from bench.rows import Row
 from bench.system import pinned
 
-__all__ = ["Server", "ServerError", "Setting", "missing"]
+__all__ = ["PROJECT", "Server", "ServerError", "Setting", "missing", "run_module"]
 
-SERVERS = Path(__file__).parent / "servers"
+PROJECT: Final = Path(__file__).parents[1]
+SERVERS = PROJECT / "bench" / "servers"
 
 #: Seconds that a server may take to start; the first start compiles what it imports.
 START_LIMIT = 30
@@ -24,6 +26,11 @@ STOP_LIMIT = 5
 
 class ServerError(Exception):
     """A server that did not start."""
+
+
+def _variables() -> dict[str, str]:
+    """This process's, without those that Python reads."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Setting:
 
     def environment(self, row: Row) -> dict[str, str]:
         """Variables of a row's process. Only antiphon's own rows see its `src`, which has asyncore.py too."""
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        variables = _variables()
         variables["PYTHONPYCACHEPREFIX"] = str(self.cache)
         if row.ours:
             variables["PYTHONPATH"] = str(self.source)
@@ -79,6 +86,36 @@ def missing(row: Row, setting: Setting) -> str:
         command, env=setting.environment(row), capture_output=True, text=True, check=False, timeout=60
     )
     return done.stderr.strip().splitlines()[-1] if done.returncode else ""
+
+
+def run_module(setting: Setting, module: str, *arguments: str, limit: float) -> list[dict[str, Any]]:
+    """Run a module of the benchmark as a program of the main interpreter, with the folder of antiphon.
+
+    Args:
+        setting: where things are.
+        module: its name.
+        *arguments: those behind the folder.
+        limit: seconds after which it is ended.
+
+    Returns:
+        What it prints, which is JSON.
+
+    Raises:
+        RuntimeError: it failed; with the last thing that it said.
+    """
+    done = subprocess.run(
+        [setting.python, "-W", "ignore", "-m", module, str(setting.source), *arguments],
+        cwd=PROJECT,
+        env=_variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=limit,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} failed: {done.stderr.strip().splitlines()[-1:]}")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 class Server:

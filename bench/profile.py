@@ -8,23 +8,18 @@ it prints JSON.
 import argparse
 import contextlib
 import json
-import os
 import socket
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from bench.processes import Setting
+from bench.processes import PROJECT, Setting, run_module
 
 __all__ = ["Counts", "measure_profile", "profile"]
-
-PROJECT: Final = Path(__file__).parents[1]
 
 #: Functions that are named; the others are counted together.
 NAMED: Final = 10
@@ -209,20 +204,7 @@ def measure_profile(setting: Setting) -> list[dict[str, Any]]:
     """
     if sys.version_info < (3, 12):
         return []
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        [setting.python, "-W", "ignore", "-m", "bench.profile", str(setting.source)],
-        cwd=PROJECT,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT,
-    )
-    if done.returncode:
-        raise RuntimeError(f"bench.profile failed: {done.stderr.strip().splitlines()[-1:]}")
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    return run_module(setting, "bench.profile", limit=LIMIT)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Opening streams: `open_connection` and `start_server`, and the same by Unix sockets."""
 
 import asyncio
+import functools
 import os
 import sys
 from typing import Any, Final, TypeAlias
@@ -21,16 +22,22 @@ _MESSAGE_SIZE: Final = 1_048_576
 _READ_AHEAD: Final = 65_536
 
 
-def _limits(
-    max_message_size: int | None, overflow: Overflow, read_ahead: int, named: dict[str, Any]
-) -> Limits:
+def _protocol(
+    terminator: AnyTerminator,
+    max_message_size: int | None,
+    overflow: Overflow,
+    read_ahead: int,
+    named: dict[str, Any],
+) -> functools.partial[Incoming]:
+    """What makes the connections that are opened so; it takes what is called for each that is made."""
     if "limit" in named:
         raise TypeError(
             "wanted max_message_size= and read_ahead=, found limit=, which only asyncio's streams have"
         )
     if read_ahead < 1:
         raise ValueError(f"wanted 1 byte or more as read_ahead, found {read_ahead}")
-    return Limits(as_limit(max_message_size, "max_message_size"), as_overflow(overflow), read_ahead)
+    limits = Limits(as_limit(max_message_size, "max_message_size"), as_overflow(overflow), read_ahead)
+    return functools.partial(Incoming, limits, as_message_terminator(terminator, limits.message_size))
 
 
 async def open_connection(
@@ -63,8 +70,7 @@ async def open_connection(
         TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
         ValueError: they are none.
     """
-    limits = _limits(max_message_size, overflow, read_ahead, named)
-    incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
+    incoming = _protocol(terminator, max_message_size, overflow, read_ahead, named)()
     where: tuple[Any, Any] = host, port
     await asyncio.get_running_loop().create_connection(lambda: incoming, *where, **named)
     return ChatStream(incoming)
@@ -102,10 +108,9 @@ async def start_server(
         TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
         ValueError: they are none.
     """
-    limits = _limits(max_message_size, overflow, read_ahead, named)
-    ends = as_message_terminator(terminator, limits.message_size)
+    protocol = _protocol(terminator, max_message_size, overflow, read_ahead, named)
     server = ChatServer(handle)
-    return await server.listen(lambda: Incoming(limits, ends, server.connected), host, port, **named)
+    return await server.listen(lambda: protocol(server.connected), host, port, **named)
 
 
 # As in asyncio: where there are none, the names are not there.
@@ -137,8 +142,7 @@ if sys.platform != "win32":  # pragma: no branch: the tests of this branch need 
             TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
             ValueError: they are none.
         """
-        limits = _limits(max_message_size, overflow, read_ahead, named)
-        incoming = Incoming(limits, as_message_terminator(terminator, limits.message_size))
+        incoming = _protocol(terminator, max_message_size, overflow, read_ahead, named)()
         where: Any = path
         await asyncio.get_running_loop().create_unix_connection(lambda: incoming, where, **named)
         return ChatStream(incoming)
@@ -170,7 +174,6 @@ if sys.platform != "win32":  # pragma: no branch: the tests of this branch need 
             TypeError: the terminator or `max_message_size` is of another type, or `limit` is given.
             ValueError: they are none.
         """
-        limits = _limits(max_message_size, overflow, read_ahead, named)
-        ends = as_message_terminator(terminator, limits.message_size)
+        protocol = _protocol(terminator, max_message_size, overflow, read_ahead, named)
         server = ChatServer(handle)
-        return await server.listen_unix(lambda: Incoming(limits, ends, server.connected), path, **named)
+        return await server.listen_unix(lambda: protocol(server.connected), path, **named)
