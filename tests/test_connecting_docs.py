@@ -1,20 +1,8 @@
 """The programs of docs/connecting.md run."""
 
-import re
-import subprocess
-import sys
+from document_support import output_of, programs_of, text_of
 
-from examples.program import ENVIRONMENT, PROJECT
-
-TEXT = (PROJECT / "docs" / "connecting.md").read_text()
-NAMES, HALVES, AGAIN = re.findall(r"^```python\n(.*?)^```\n", TEXT, flags=re.DOTALL | re.MULTILINE)
-
-
-def output_of(program: str) -> str:
-    command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+NAMES, HALVES, AGAIN = [program for program, _ in programs_of(text_of("connecting.md"))]
 
 
 def test_a_name_is_connected_to_and_another_is_not_found() -> None:

@@ -1,18 +1,9 @@
 """The program of docs/datagrams.md runs, and prints what stands below it."""
 
-import re
-import subprocess
-import sys
+from document_support import output_of, programs_of, text_of
 
-from examples.program import ENVIRONMENT, PROJECT
-
-TEXT = (PROJECT / "docs" / "datagrams.md").read_text()
-[(PROGRAM, PRINTED)] = re.findall(
-    r"^```python\n(.*?)^```\n```\n(.*?)^```\n", TEXT, flags=re.DOTALL | re.MULTILINE
-)
+[(PROGRAM, PRINTED)] = programs_of(text_of("datagrams.md"))
 
 
 def test_the_program_prints_what_stands_below_it() -> None:
-    command = [sys.executable, "-W", "error", "-c", PROGRAM]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, PRINTED, "")
+    assert output_of(PROGRAM) == PRINTED != ""

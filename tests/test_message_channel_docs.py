@@ -1,22 +1,14 @@
 """The programs of docs/messages.md run, and print what stands below them."""
 
-import re
-import subprocess
-import sys
+from document_support import each_program, lines_of_code, output_of, programs_of, text_of
+from examples.program import running
 
-import pytest
-
-from examples.program import ENVIRONMENT, PROJECT, running
-
-TEXT = (PROJECT / "docs" / "messages.md").read_text()
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
-[SERVER, *OTHERS] = PROGRAMS
+[SERVER, *OTHERS] = programs_of(text_of("messages.md"))
 
 
 def test_the_server_greets() -> None:
     program, _ = SERVER
-    assert len([line for line in program.splitlines() if line.strip()]) <= 15
+    assert lines_of_code(program) <= 15
 
     with running("-c", program) as server, server.client() as client:
         client.send("Ann", "")
@@ -24,18 +16,9 @@ def test_the_server_greets() -> None:
         assert [client.line(), client.line()] == ["Hello, Ann!", "Hello, !"]
 
 
-@pytest.mark.parametrize(("program", "printed"), OTHERS, ids=range(len(OTHERS)))
+@each_program(OTHERS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed
 
 
 def test_there_are_programs() -> None:

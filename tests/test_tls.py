@@ -2,10 +2,8 @@
 
 import contextlib
 import logging
-import re
 import socket
 import ssl
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from antiphon.asynchat import async_chat
 from antiphon.errors import PlaintextReceived
 from antiphon.producers import IterableProducer
 from antiphon.testing import FakeClock
+from document_support import programs_of, text_of
 from tls_support import (
     NAME,
     Lines,
@@ -95,8 +94,7 @@ def test_a_large_body_comes_by_its_length() -> None:
 
 
 def test_the_program_of_the_documentation_echoes() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "tls.md").read_text()
-    [program] = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    [(program, _)] = programs_of(text_of("tls.md"))
     named: dict[str, Any] = {}
     exec(program, named)
     certificate().configure_cert(named["Server"].context)

@@ -1,17 +1,14 @@
 """The programs of docs/asyncio.md run: its servers answer, the others print what stands below them."""
 
-import re
 import socket
-import subprocess
-import sys
 
 import pytest
 
-from examples.program import ENVIRONMENT, PROJECT, Client, running
+from document_support import each_program, output_of, programs_of, text_of
+from examples.program import Client, running
 
-TEXT, _ = (PROJECT / "docs" / "asyncio.md").read_text().split("## Channels and asyncio in one process")
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
+TEXT, _ = text_of("asyncio.md").split("## Channels and asyncio in one process")
+PROGRAMS = programs_of(TEXT)
 SERVERS = [program for program, _ in PROGRAMS if "telnet" in program]
 OTHERS = [(program, printed) for program, printed in PROGRAMS if "telnet" not in program]
 GREETER, BEFORE, AFTER = SERVERS
@@ -23,17 +20,9 @@ def test_the_server_greets() -> None:
         assert [client.line(), client.line()] == ["Hello, Ann!", "Hello, !"]
 
 
-@pytest.mark.parametrize(("program", "printed"), OTHERS, ids=range(len(OTHERS)))
+@each_program(OTHERS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed
 
 
 def talk(client: Client) -> list[str]:

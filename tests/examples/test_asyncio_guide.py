@@ -1,8 +1,6 @@
 """The programs of docs/asyncio.md about channels run; those about streams do in tests/aio."""
 
-import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from examples.program import ENVIRONMENT, PROJECT, running
+from document_support import each_program, output_of, programs_of, text_of
+from examples.program import running
 
-_, TEXT = (PROJECT / "docs" / "asyncio.md").read_text().split("## Channels and asyncio in one process")
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
+_, TEXT = text_of("asyncio.md").split("## Channels and asyncio in one process")
+PROGRAMS = programs_of(TEXT)
 PRINTING = [(program, printed) for program, printed in PROGRAMS if printed]
 SERVERS = [program for program, printed in PROGRAMS if not printed]
 DICTIONARIES = [program for program in SERVERS if "look_up" in program]
@@ -28,11 +26,9 @@ def test_every_program_is_run() -> None:
     assert len(PROGRAMS) == 8
 
 
-@pytest.mark.parametrize(("program", "printed"), PRINTING, ids=range(len(PRINTING)))
+@each_program(PRINTING)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed
 
 
 class Meaning(BaseHTTPRequestHandler):

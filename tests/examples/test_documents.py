@@ -1,14 +1,12 @@
 """What the documents say in code runs, and what they point at exists."""
 
 import re
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from examples.program import ENVIRONMENT, PROJECT, running
+from document_support import lines_of_code, output_of, programs_of
+from examples.program import PROJECT, running
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
 #: `path::name` or `path::name[parameter]`
@@ -18,8 +16,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([\w-]+))?\)")
 
 def python_blocks(document: Path) -> list[str]:
     """The Python programs of a document, without the space that they are indented by."""
-    found = re.findall(r"^( *)```python\n(.*?)^\1```$", document.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(body) for _, body in found]
+    return [program for program, _ in programs_of(document.read_text())]
 
 
 def anchors(document: Path) -> set[str]:
@@ -30,7 +27,7 @@ def anchors(document: Path) -> set[str]:
 
 def test_the_echo_server_of_the_readme_runs_as_it_stands_there() -> None:
     [program] = python_blocks(PROJECT / "README.md")
-    assert len([line for line in program.splitlines() if line.strip()]) <= 15
+    assert lines_of_code(program) <= 15
 
     with running("-c", program) as server, server.client() as client:
         client.send("one", "two")
@@ -48,7 +45,7 @@ def test_there_are_programs_in_the_porting_guide() -> None:
 
 @pytest.mark.parametrize("program", PORTING, ids=range(len(PORTING)))
 def test_a_program_of_the_porting_guide_runs(program: str) -> None:
-    check_runs(program)
+    assert output_of(program) == ""
 
 
 def test_the_first_program_about_listening_is_a_server() -> None:
@@ -60,20 +57,7 @@ def test_the_first_program_about_listening_is_a_server() -> None:
 
 @pytest.mark.parametrize("program", LISTENING[1:], ids=range(1, len(LISTENING)))
 def test_another_program_about_listening_runs(program: str) -> None:
-    check_runs(program)
-
-
-def check_runs(program: str) -> None:
-    """It ends by itself, and says nothing."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert output_of(program) == ""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -1,21 +1,17 @@
 """The programs of docs/ending.md run: processes get real signals, and every promised byte arrives."""
 
-import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from examples.program import ENVIRONMENT, PROJECT, Client, Program, running
+from document_support import each_program, output_of, programs_of, text_of
+from examples.program import Client, Program, running
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
 
-TEXT = (PROJECT / "docs" / "ending.md").read_text()
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
-[(SERVER, _), *OTHERS] = PROGRAMS
+[(SERVER, _), *OTHERS] = programs_of(text_of("ending.md"))
 
 #: What the server promises for each message, which is more than the system keeps for a peer.
 EACH = 1_000_002
@@ -68,14 +64,6 @@ def test_a_second_sigterm_ends_it_at_once_and_the_status_tells(server: Program) 
         assert server.process.wait(8) == 1
 
 
-@pytest.mark.parametrize(("program", "printed"), OTHERS, ids=range(len(OTHERS)))
+@each_program(OTHERS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed

@@ -1,38 +1,27 @@
 """The programs of docs/limits.md run, and print what stands below them."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
 from antiphon import MessageChannel
 from antiphon.asynchat import async_chat
-from examples.program import ENVIRONMENT, PROJECT
+from document_support import each_program, output_of, programs_of, text_of
 
-TEXT = (PROJECT / "docs" / "limits.md").read_text()
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n```\n(.*?)^```\n", TEXT, flags=re.DOTALL | re.MULTILINE)
+TEXT = text_of("limits.md")
+PROGRAMS = programs_of(TEXT)
 #: (attribute, its value in async_chat, its value in MessageChannel), as the table has them
 DEFAULTS = re.findall(r"^\| `(\w+)` \|[^|]*\| `?([^|`]+)`? \| `?([^|`]+)`? \|", TEXT, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=range(len(PROGRAMS)))
+@each_program(PROGRAMS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed
 
 
 def test_all_programs_say_what_they_print() -> None:
     assert len(PROGRAMS) == TEXT.count("```python") >= 3
+    assert all(printed for _, printed in PROGRAMS)
 
 
 @pytest.mark.parametrize(("name", "of_chats", "of_messages"), DEFAULTS)

@@ -2,18 +2,14 @@
 
 import contextlib
 import io
-import re
 
-import pytest
+from document_support import each_program, lines_of_code, programs_of, text_of
 
-from examples.program import PROJECT
-
-TEXT = (PROJECT / "docs" / "testing.md").read_text()
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n```\n(.*?)^```\n", TEXT, flags=re.DOTALL | re.MULTILINE)
+TEXT = text_of("testing.md")
+PROGRAMS = programs_of(TEXT)
 
 
-@pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=range(len(PROGRAMS)))
+@each_program(PROGRAMS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
@@ -23,8 +19,9 @@ def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> No
 
 
 def test_the_first_program_has_ten_lines() -> None:
-    assert len([line for line in PROGRAMS[0][0].splitlines() if line.strip()]) <= 10
+    assert lines_of_code(PROGRAMS[0][0]) <= 10
 
 
 def test_there_are_programs() -> None:
     assert len(PROGRAMS) == TEXT.count("```python") >= 7
+    assert all(printed for _, printed in PROGRAMS)

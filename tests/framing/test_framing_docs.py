@@ -1,17 +1,13 @@
 """The programs of docs/framing.md run: its servers answer, the others print what stands below them."""
 
 import importlib.util
-import re
-import subprocess
-import sys
 
 import pytest
 
-from examples.program import ENVIRONMENT, PROJECT, running
+from document_support import each_program, output_of, programs_of, text_of
+from examples.program import running
 
-TEXT = (PROJECT / "docs" / "framing.md").read_text()
-#: (program, what it prints)
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n(?:```\n(.*?)^```\n)?", TEXT, flags=re.DOTALL | re.MULTILINE)
+PROGRAMS = programs_of(text_of("framing.md"))
 #: By the library that each imports first.
 SERVERS = {program.split()[1]: program for program, _ in PROGRAMS if "telnet" in program}
 OTHERS = [(program, printed) for program, printed in PROGRAMS if "telnet" not in program]
@@ -34,14 +30,6 @@ def test_a_server_answers_over_a_real_socket(library: str) -> None:
         assert second.line() == "THREE" + "E" * 200_000
 
 
-@pytest.mark.parametrize(("program", "printed"), OTHERS, ids=range(len(OTHERS)))
+@each_program(OTHERS)
 def test_a_program_prints_what_stands_below_it(program: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert output_of(program) == printed
