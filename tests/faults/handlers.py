@@ -19,6 +19,17 @@ Outcome = Callable[[], object]
 Scene = Callable[["Stage"], Outcome]
 
 LINES: Final = [b"one", b"two", b"three"]
+#: As they are sent.
+SENT: Final = b"one\ntwo\nthree\n"
+
+#: All of them, in the order of this module.
+SCENES: Final[list[Scene]] = []
+
+
+def scene(play: Scene) -> Scene:
+    """One of the scenes."""
+    SCENES.append(play)
+    return play
 
 
 class Stage:
@@ -46,6 +57,15 @@ class Stage:
         if not self.acted:
             self.acted = True
             self.act(channel)
+
+    def after(self, work: Callable[..., object]) -> Callable[..., None]:
+        """A handler that does this work, and then misbehaves."""
+
+        def handler(channel: Any, *arguments: Any) -> None:
+            work(channel, *arguments)
+            self.misbehave(channel)
+
+        return handler
 
     def note_error(self) -> None:
         self.told.append(sys.exc_info()[1])
@@ -130,18 +150,11 @@ def arrived(far: socket.socket) -> bytes:
 # -- a dispatcher -----------------------------------------------------------------------------------------
 
 
+@scene
 def handle_read(stage: Stage) -> Outcome:
-    def handler(channel: Any) -> None:
-        Reading.handle_read(channel)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Reading, handle_read=handler)
+    channel, far = stage.enter(Reading, handle_read=stage.after(Reading.handle_read))
     far.send(b"one ")
-
-    def outcome() -> object:
-        return channel.received == b"one "
-
-    return outcome
+    return lambda: channel.received == b"one "
 
 
 def _asked(stage: Stage, predicate: str) -> Outcome:
@@ -154,94 +167,92 @@ def _asked(stage: Stage, predicate: str) -> Outcome:
     return lambda: channel.received == b"one "
 
 
+@scene
 def readable(stage: Stage) -> Outcome:
     return _asked(stage, "readable")
 
 
+@scene
 def writable(stage: Stage) -> Outcome:
     return _asked(stage, "writable")
 
 
+@scene
 def handle_write(stage: Stage) -> Outcome:
-    def handler(channel: Any) -> None:
+    def write(channel: Any) -> None:
         channel.rest = channel.rest[channel.send(channel.rest[:4]) :]
-        stage.misbehave(channel)
 
-    _, far = stage.enter(
-        Reading, rest=b"one two three", handle_write=handler, writable=lambda self: bool(self.rest)
-    )
+    body = {"handle_write": stage.after(write), "writable": lambda channel: bool(channel.rest)}
+    _, far = stage.enter(Reading, rest=b"one two three", **body)
     return lambda: arrived(far) == b"one two three"
 
 
+def _clients(stage: Stage, **body: Any) -> set[object]:
+    """Three clients of a listener with these methods: their addresses."""
+    listener = stage.wires.listener(stage.kind(Reading, **body), stage.channels)
+    address = listener.socket.getsockname()
+    return {stage.wires.client(address).getsockname() for _ in range(3)}
+
+
+@scene
 def handle_accept(stage: Stage) -> Outcome:
     taken: list[socket.socket] = []
 
-    def handler(channel: Any) -> None:
+    def accept(channel: Any) -> None:
         pair = channel.accept()
         if pair is not None:
             taken.append(pair[0])
             stage.wires.owned(pair[0])
             stage.misbehave(channel)
 
-    listener = stage.wires.listener(stage.kind(Reading, handle_accept=handler), stage.channels)
-    address = listener.socket.getsockname()
-    clients = [stage.wires.client(address) for _ in range(3)]
-    addresses = {client.getsockname() for client in clients}
-    return lambda: {sock.getpeername() for sock in taken} == addresses and len(taken) == 3
+    clients = _clients(stage, handle_accept=accept)
+    return lambda: {sock.getpeername() for sock in taken} == clients and len(taken) == 3
 
 
+@scene
 def handle_accepted(stage: Stage) -> Outcome:
     addresses: list[object] = []
 
-    def handler(channel: Any, sock: socket.socket, address: object) -> None:
+    def accepted(channel: Any, sock: socket.socket, address: object) -> None:
         addresses.append(address)
         stage.wires.owned(sock)
-        stage.misbehave(channel)
 
-    listener = stage.wires.listener(stage.kind(Reading, handle_accepted=handler), stage.channels)
-    address = listener.socket.getsockname()
-    clients = [stage.wires.client(address) for _ in range(3)]
-    return lambda: set(addresses) == {client.getsockname() for client in clients} and len(addresses) == 3
+    clients = _clients(stage, handle_accepted=stage.after(accepted))
+    return lambda: set(addresses) == clients and len(addresses) == 3
 
 
+@scene
 def handle_connect(stage: Stage) -> Outcome:
-    connections: list[int] = []
-
-    def handler(channel: Any) -> None:
-        connections.append(1)
-        stage.misbehave(channel)
-
+    connected: list[Any] = []
     server = stage.wires.owned(socket.create_server(("127.0.0.1", 0)))
-    channel = stage.wires.keep(stage.kind(Reading, handle_connect=handler)(map=stage.channels))
+    made = stage.kind(Reading, handle_connect=stage.after(connected.append))
+    channel = stage.wires.keep(made(map=stage.channels))
     channel.create_socket()
     channel.connect(server.getsockname())
     far = stage.wires.owned(server.accept()[0])
     far.sendall(b"one ")
-    return lambda: (connections, channel.connected, channel.received) == ([1], True, b"one ")
+    return lambda: (connected, channel.connected, channel.received) == ([channel], True, b"one ")
 
 
+@scene
 def handle_close(stage: Stage) -> Outcome:
-    closes: list[int] = []
-
-    def handler(channel: Any) -> None:
-        closes.append(1)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Reading, handle_close=handler)
+    closed: list[Any] = []
+    channel, far = stage.enter(Reading, handle_close=stage.after(closed.append))
     far.send(b"one ")
     far.close()
-    return lambda: (closes, channel.received) == ([1], b"one ")
+    return lambda: (closed, channel.received) == ([channel], b"one ")
 
 
+@scene
 def handle_expt(stage: Stage) -> Outcome:
     urgent: list[bytes] = []
 
-    def handler(channel: Any) -> None:
+    def receive(channel: Any) -> None:
         urgent.append(channel.socket.recv(1, socket.MSG_OOB))
-        stage.misbehave(channel)
 
     near, far = stage.wires.pair(socket.AF_INET)
-    channel = stage.wires.keep(stage.kind(Reading, handle_expt=handler)(near, stage.channels))
+    made = stage.kind(Reading, handle_expt=stage.after(receive))
+    channel = stage.wires.keep(made(near, stage.channels))
     far.send(b"one ")  # Before it: what is read behind out-of-band data passes it over.
     far.send(b"!", socket.MSG_OOB)
     return lambda: (urgent, channel.received) == ([b"!"], b"one ")
@@ -250,188 +261,151 @@ def handle_expt(stage: Stage) -> Outcome:
 # -- input ------------------------------------------------------------------------------------------------
 
 
-def collect_incoming_data(stage: Stage) -> Outcome:
-    def collect(channel: Any, data: bytes) -> None:
-        Lines.collect_incoming_data(channel, data)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, collect_incoming_data=collect)
-    far.send(b"one\ntwo\nthree\n")
+def _lines(stage: Stage, made: Any = Lines, **body: Any) -> Outcome:
+    """A channel that has these methods, and is to keep all lines."""
+    channel, far = stage.enter(made, **body)
+    far.send(SENT)
     return lambda: channel.lines == LINES
 
 
-def collecting_what_is_counted(stage: Stage) -> Outcome:
-    def collect(channel: Any, data: bytes) -> None:
-        Lines.collect_incoming_data(channel, data)
-        stage.misbehave(channel)
+@scene
+def collect_incoming_data(stage: Stage) -> Outcome:
+    return _lines(stage, collect_incoming_data=stage.after(Lines.collect_incoming_data))
 
+
+@scene
+def collecting_what_is_counted(stage: Stage) -> Outcome:
     def found(channel: Any) -> None:
-        channel.lines.append(channel._get_data())
+        Lines.found_terminator(channel)
         channel.set_terminator(3)
 
+    collect = stage.after(Lines.collect_incoming_data)
     channel, far = stage.enter(Lines, collect_incoming_data=collect, found_terminator=found)
     channel.set_terminator(3)
     far.send(b"onetwosix")
     return lambda: channel.lines == [b"one", b"two", b"six"]
 
 
+@scene
 def collecting_the_beginning(stage: Stage) -> Outcome:
-    def collect(channel: Any, data: bytes) -> None:
-        Lines.collect_incoming_data(channel, data)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, collect_incoming_data=collect)
+    channel, far = stage.enter(Lines, collect_incoming_data=stage.after(Lines.collect_incoming_data))
     far.send(b"one")
     return lambda: channel.incoming == [b"one"]
 
 
+@scene
 def found_terminator(stage: Stage) -> Outcome:
-    def found(channel: Any) -> None:
-        Lines.found_terminator(channel)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, found_terminator=found)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    return _lines(stage, found_terminator=stage.after(Lines.found_terminator))
 
 
+@scene
 def found_terminator_of_the_second(stage: Stage) -> Outcome:
     def found(channel: Any) -> None:
         Lines.found_terminator(channel)
         if len(channel.lines) == 2:
             stage.misbehave(channel)
 
-    channel, far = stage.enter(Lines, found_terminator=found)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    return _lines(stage, found_terminator=found)
 
 
+@scene
 def found_terminator_of_a_bounded_message(stage: Stage) -> Outcome:
-    def found(channel: Any) -> None:
-        Lines.found_terminator(channel)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, found_terminator=found, max_message_size=100)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    return _lines(stage, found_terminator=stage.after(Lines.found_terminator), max_message_size=100)
 
 
+@scene
 def collecting_a_bounded_message(stage: Stage) -> Outcome:
-    def collect(channel: Any, data: bytes) -> None:
-        Lines.collect_incoming_data(channel, data)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, collect_incoming_data=collect, max_message_size=100)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    collect = stage.after(Lines.collect_incoming_data)
+    return _lines(stage, collect_incoming_data=collect, max_message_size=100)
 
 
-def handle_overflow_of_a_chat(stage: Stage) -> Outcome:
-    overflows: list[int] = []
+def _too_long(stage: Stage, made: Any, also: Callable[[Any], object], **body: Any) -> Outcome:
+    """A channel that is sent a message that is too long, and does this in `handle_overflow`."""
+    overflows: list[object] = []
 
     def overflow(channel: Any, error: object) -> None:
-        overflows.append(1)
-        channel.incoming.clear()
-        stage.misbehave(channel)
+        overflows.append(error)
+        also(channel)
 
-    channel, far = stage.enter(
-        Lines, handle_overflow=overflow, max_message_size=10, overflow_policy="discard"
-    )
+    channel, far = stage.enter(made, handle_overflow=stage.after(overflow), **body)
     far.send(b"one\n" + b"x" * 20 + b"\ntwo\nthree\n")
-    return lambda: (channel.lines, overflows) == (LINES, [1])
+    return lambda: (channel.lines, len(overflows)) == (LINES, 1)
 
 
+@scene
+def handle_overflow_of_a_chat(stage: Stage) -> Outcome:
+    def forget(channel: Any) -> None:
+        channel.incoming.clear()
+
+    return _too_long(stage, Lines, forget, max_message_size=10, overflow_policy="discard")
+
+
+@scene
 def handle_timeout(stage: Stage) -> Outcome:
     which: list[str] = []
 
     def timeout(channel: Any, limit: str) -> None:
         which.append(limit)
         channel.idle_timeout = None
-        stage.misbehave(channel)
 
-    channel, far = stage.enter(Lines, handle_timeout=timeout, idle_timeout=1e-9)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: (channel.lines, which) == (LINES, ["idle"])
+    complete = _lines(stage, handle_timeout=stage.after(timeout), idle_timeout=1e-9)
+    return lambda: complete() and which == ["idle"]
 
 
+def _water_mark(stage: Stage, handler: str) -> Outcome:
+    calls: list[Any] = []
+    channel, far = stage.enter(Lines, high_water=4, low_water=1, **{handler: stage.after(calls.append)})
+    channel.producer_fifo.append(b"one two")
+    return lambda: (arrived(far), calls) == (b"one two", [channel])
+
+
+@scene
 def handle_output_full(stage: Stage) -> Outcome:
-    calls: list[str] = []
-
-    def full(channel: Any) -> None:
-        calls.append("full")
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, handle_output_full=full, high_water=4, low_water=1)
-    channel.producer_fifo.append(b"one two")
-    return lambda: (arrived(far), calls) == (b"one two", ["full"])
+    return _water_mark(stage, "handle_output_full")
 
 
+@scene
 def handle_output_drained(stage: Stage) -> Outcome:
-    calls: list[str] = []
-
-    def drained(channel: Any) -> None:
-        calls.append("drained")
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Lines, handle_output_drained=drained, high_water=4, low_water=1)
-    channel.producer_fifo.append(b"one two")
-    return lambda: (arrived(far), calls) == (b"one two", ["drained"])
+    return _water_mark(stage, "handle_output_drained")
 
 
+@scene
 def handle_eof(stage: Stage) -> Outcome:
-    ends: list[int] = []
+    ends: list[Any] = []
 
     def eof(channel: Any) -> None:
-        ends.append(1)
+        ends.append(channel)
         channel.push(b"goodbye")
-        stage.misbehave(channel)
 
-    channel, far = stage.enter(Lines, handle_eof=eof)
+    channel, far = stage.enter(Lines, handle_eof=stage.after(eof))
     far.send(b"one\n")
     far.shutdown(socket.SHUT_WR)
-    return lambda: (channel.lines, ends, arrived(far)) == ([b"one"], [1], b"goodbye")
+    return lambda: (channel.lines, ends, arrived(far)) == ([b"one"], [channel], b"goodbye")
 
 
+@scene
 def message_received(stage: Stage) -> Outcome:
-    def received(channel: Any, message: bytes) -> None:
-        channel.lines.append(message)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Messages, message_received=received)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    return _lines(stage, Messages, message_received=stage.after(Messages.message_received))
 
 
+@scene
 def message_received_alone(stage: Stage) -> Outcome:
-    def received(channel: Any, message: bytes) -> None:
-        channel.lines.append(message)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Messages, message_received=received)
+    channel, far = stage.enter(Messages, message_received=stage.after(Messages.message_received))
     far.send(b"one\n")
     return lambda: channel.lines == [b"one"]
 
 
+@scene
 def messages_received(stage: Stage) -> Outcome:
     def received(channel: Any, messages: list[bytes]) -> None:
         channel.lines += messages
-        stage.misbehave(channel)
 
-    channel, far = stage.enter(Messages, messages_received=received)
-    far.send(b"one\ntwo\nthree\n")
-    return lambda: channel.lines == LINES
+    return _lines(stage, Messages, messages_received=stage.after(received))
 
 
+@scene
 def handle_overflow(stage: Stage) -> Outcome:
-    overflows: list[int] = []
-
-    def overflow(channel: Any, error: object) -> None:
-        overflows.append(1)
-        stage.misbehave(channel)
-
-    channel, far = stage.enter(Messages, handle_overflow=overflow)
-    far.send(b"one\n" + b"x" * 20 + b"\ntwo\nthree\n")
-    return lambda: (channel.lines, overflows) == (LINES, [1])
+    return _too_long(stage, Messages, lambda channel: None)
 
 
 # -- output -----------------------------------------------------------------------------------------------
@@ -460,18 +434,22 @@ def _producer(stage: Stage, when: int, size: int | None = None) -> Outcome:
     return lambda: arrived(far) == b"zero one two three four"
 
 
+@scene
 def more(stage: Stage) -> Outcome:
     return _producer(stage, 3)
 
 
+@scene
 def more_in_the_middle(stage: Stage) -> Outcome:
     return _producer(stage, 2)
 
 
+@scene
 def more_in_the_middle_with_a_size(stage: Stage) -> Outcome:
     return _producer(stage, 2, size=100)
 
 
+@scene
 def more_of_an_answer(stage: Stage) -> Outcome:
     def found(channel: Any) -> None:
         Lines.found_terminator(channel)
@@ -483,6 +461,7 @@ def more_of_an_answer(stage: Stage) -> Outcome:
     return lambda: arrived(far) == b"one two three four"
 
 
+@scene
 def more_at_the_end(stage: Stage) -> Outcome:
     return _producer(stage, 0)
 
@@ -503,58 +482,24 @@ def _calls(stage: Stage, schedule: Callable[[Callable[..., object], int], object
     return lambda: called == [0, 1, 2, 3]
 
 
+@scene
 def timer_of_a_channel(stage: Stage) -> Outcome:
     channel, _ = stage.enter(Reading)
     return _calls(stage, lambda call, number: channel.call_later(0, call, number))
 
 
+@scene
 def timer_of_the_loop(stage: Stage) -> Outcome:
     loop = asyncore.get_loop(stage.channels)
     return _calls(stage, lambda call, number: loop.call_later(0, call, number))
 
 
+@scene
 def call_soon_threadsafe_of_a_channel(stage: Stage) -> Outcome:
     channel, _ = stage.enter(Reading)
     return _calls(stage, channel.call_soon_threadsafe)
 
 
+@scene
 def call_soon_threadsafe_of_the_loop(stage: Stage) -> Outcome:
     return _calls(stage, asyncore.get_loop(stage.channels).call_soon_threadsafe)
-
-
-SCENES: Final[list[Scene]] = [
-    handle_read,
-    readable,
-    writable,
-    handle_write,
-    handle_accept,
-    handle_accepted,
-    handle_connect,
-    handle_close,
-    handle_expt,
-    collect_incoming_data,
-    collecting_what_is_counted,
-    collecting_the_beginning,
-    found_terminator,
-    found_terminator_of_the_second,
-    found_terminator_of_a_bounded_message,
-    collecting_a_bounded_message,
-    handle_overflow_of_a_chat,
-    handle_timeout,
-    handle_output_full,
-    handle_output_drained,
-    handle_eof,
-    message_received,
-    message_received_alone,
-    messages_received,
-    handle_overflow,
-    more,
-    more_in_the_middle,
-    more_in_the_middle_with_a_size,
-    more_of_an_answer,
-    more_at_the_end,
-    timer_of_a_channel,
-    timer_of_the_loop,
-    call_soon_threadsafe_of_a_channel,
-    call_soon_threadsafe_of_the_loop,
-]

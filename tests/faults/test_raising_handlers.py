@@ -51,101 +51,105 @@ def _every_line(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_limited", LimitedLog(logging.getLogger(logger), burst=10))
 
 
-def play(stage: Stage, scene: Scene, use_poll: bool) -> tuple[list[BaseException], object]:
-    """What has left the loop, and what the scene says after the loop was entered again each time."""
-    left: list[BaseException] = []
-    stage.add_bystander()
-    outcome = scene(stage)
-    stage.add_bystander()
-    for word in b"first ", b"second":
-        stage.speak(word)
-        for _ in range(3):
-            try:
-                asyncore.loop(0, use_poll, stage.channels, 8)
-            except BaseException as error:
-                left.append(error)
-    return left, outcome()
+class Play(Stage):
+    """A scene that is played with a handler that raises.
+
+    Attributes:
+        failure: what `handle_error` raises, if anything.
+        left: what has left the loop.
+        complete: what the scene says after the loop was entered again each time.
+    """
+
+    failure: BaseException | None = None
+    complete: object
+
+    def __init__(self, wires: Wires, channels: Any, scene: Scene, use_poll: bool) -> None:
+        super().__init__(wires, channels, lambda channel: None)
+        self.scene, self.use_poll = scene, use_poll
+        self.left: list[BaseException] = []
+
+    @property
+    def of_nobody(self) -> bool:
+        """Whether there is no channel to tell."""
+        return self.scene in OF_NOBODY
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether the bystanders got everything once, and nothing else."""
+        loop = asyncore.get_loop(self.channels)
+        return self.heard() == {(b"first second", frozenset({"read"}))} and not loop.in_turn()
+
+    def note_error(self) -> None:
+        super().note_error()
+        if self.failure is not None:
+            raise self.failure
+
+    def raises(self, error: BaseException) -> None:
+        """Play it, with a handler that raises this."""
+        self.act = raising(error)
+        self.add_bystander()
+        outcome = self.scene(self)
+        self.add_bystander()
+        for word in b"first ", b"second":
+            self.speak(word)
+            for _ in range(3):
+                try:
+                    asyncore.loop(0, self.use_poll, self.channels, 8)
+                except BaseException as leaving:
+                    self.left.append(leaving)
+        self.complete = outcome()
+        assert self.acted
 
 
-def undisturbed(stage: Stage) -> bool:
-    """Whether the bystanders got everything once, and nothing else."""
-    loop = asyncore.get_loop(stage.channels)
-    return stage.heard() == {(b"first second", frozenset({"read"}))} and not loop.in_turn()
+@pytest.fixture(params=SCENES, ids=lambda scene: scene.__name__)
+def play(request: pytest.FixtureRequest, wires: Wires, channels: Any, use_poll: bool) -> Play:
+    return Play(wires, channels, request.param, use_poll)
 
 
 @pytest.mark.parametrize("kind", CONTAINED)
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_an_error_is_told_to_its_channel_once_and_disturbs_nobody(
-    wires: Wires,
-    channels: Any,
-    use_poll: bool,
-    scene: Scene,
-    kind: type[Exception],
-    caplog: pytest.LogCaptureFixture,
+    play: Play, kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     error = kind("as asked")
-    stage = Stage(wires, channels, raising(error))
-    left, complete = play(stage, scene, use_poll)
+    play.raises(error)
 
-    assert stage.acted
-    assert left == []
-    if scene in OF_NOBODY:
+    assert play.left == []
+    if play.of_nobody:
         assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
     else:
-        assert stage.told == [error]
+        assert play.told == [error]
         assert caplog.records == []
-    if scene not in PRODUCERS:  # They close their channel: the peer would mistake what follows.
-        assert complete
-    assert undisturbed(stage)
+    if play.scene not in PRODUCERS:  # They close their channel: the peer would mistake what follows.
+        assert play.complete
+    assert play.undisturbed
 
 
 @pytest.mark.parametrize("kind", LEAVING)
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_what_leaves_the_loop_leaves_it_once_and_everything_goes_on_from_there(
-    wires: Wires,
-    channels: Any,
-    use_poll: bool,
-    scene: Scene,
-    kind: type[BaseException],
-    caplog: pytest.LogCaptureFixture,
+    play: Play, kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     error = kind("as asked")
-    stage = Stage(wires, channels, raising(error))
-    left, complete = play(stage, scene, use_poll)
+    play.raises(error)
 
-    assert stage.acted
-    assert left == [error]
-    assert stage.told == []
-    assert complete
-    assert undisturbed(stage)
+    assert play.left == [error]
+    assert play.told == []
+    assert play.complete
+    assert play.undisturbed
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("kind", [*CONTAINED, *LEAVING])
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_what_handle_error_raises_ends_its_channel_or_leaves_the_loop(
-    wires: Wires,
-    channels: Any,
-    use_poll: bool,
-    scene: Scene,
-    kind: type[BaseException],
-    caplog: pytest.LogCaptureFixture,
+    play: Play, kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    error = kind("in handle_error")
+    play.failure = kind("in handle_error")
+    play.raises(LookupError("as asked"))
 
-    class Failing(Stage):
-        def note_error(self) -> None:
-            super().note_error()
-            raise error
-
-    stage = Failing(wires, channels, raising(LookupError("as asked")))
-    left, _ = play(stage, scene, use_poll)
-
-    if scene in OF_NOBODY:
-        assert (stage.told, left) == ([], [])
+    if play.of_nobody:
+        assert (play.told, play.left) == ([], [])
     else:
-        assert [type(told) for told in stage.told] == [LookupError]
-        assert left == ([error] if kind in LEAVING else [])
-    if scene in OF_NOBODY or kind in CONTAINED:
+        assert [type(told) for told in play.told] == [LookupError]
+        assert play.left == ([play.failure] if kind in LEAVING else [])
+    if play.of_nobody or kind in CONTAINED:
         assert len(caplog.records) == 1
-    assert undisturbed(stage)
+    assert play.undisturbed
