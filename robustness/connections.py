@@ -7,9 +7,11 @@ import asyncio
 import math
 import socket
 import struct
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Final, Self
 
-__all__ = ["Connection", "Lost"]
+__all__ = ["Connection", "Lost", "meanwhile"]
 
 #: Seconds for which a byte is sent at a time.
 _PATIENCE: Final = 20.0
@@ -19,6 +21,17 @@ _ALL: Final = 262_144
 
 class Lost(ConnectionError):  # noqa: N818 - it is the connection that is.
     """The connection has ended before all that was owed had come."""
+
+
+@asynccontextmanager
+async def meanwhile(doing: Coroutine[object, object, object]) -> AsyncIterator[None]:
+    """Do this besides, and give it up at the end."""
+    task = asyncio.ensure_future(doing)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class Connection:

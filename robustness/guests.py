@@ -8,9 +8,10 @@ line that tells of its coming to its last word, without a gap.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Final, TypeAlias
 
-from robustness.connections import Connection, Lost
+from robustness.connections import Connection, Lost, meanwhile
 from robustness.visits import Visitor
 
 __all__ = ["STAYS", "Stay", "Witness"]
@@ -89,13 +90,9 @@ async def _stay(visitor: Visitor, witness: Witness, connection: Connection, paus
     lines: list[bytes] = []
     try:
         await _enter(connection, nickname, pause)
-        talking = asyncio.ensure_future(_talk(visitor, connection, pause))
-        try:
+        async with meanwhile(_talk(visitor, connection, pause)):
             while not lines or lines[-1] != last:
                 lines.append(await connection.read_until(b"\r\n"))
-        finally:
-            talking.cancel()
-            await asyncio.gather(talking, return_exceptions=True)
         await connection.send(b"/quit\r\n")
         rest = await connection.read_to_end()
         if not rest.endswith(_GOODBYE):
@@ -142,40 +139,29 @@ async def dribbling(visitor: Visitor, witness: Witness) -> None:
 
 async def half_open(visitor: Visitor, witness: Witness) -> None:
     """Say half a name and be silent."""
-    connection = await Connection.open(visitor.port)
-    try:
+    with closing(await Connection.open(visitor.port)) as connection:
         await connection.send(b"gues")
         await visitor.rest(20)
-    finally:
-        connection.close()
 
 
 async def flooding(visitor: Visitor, witness: Witness) -> None:
     """Send lines without end, names that are none, and at last one that is too long."""
-    connection = await Connection.open(visitor.port)
-    reading = asyncio.ensure_future(connection.read_to_end())
-    try:
-        for _ in range(50):
-            await connection.send(b"no name!\r\n" * 100)
-        await connection.send(b"too long " * 1000)
-        await visitor.rest(5)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        connection.close()
+    with closing(await Connection.open(visitor.port)) as connection:
+        async with meanwhile(connection.read_to_end()):
+            for _ in range(50):
+                await connection.send(b"no name!\r\n" * 100)
+            await connection.send(b"too long " * 1000)
+            await visitor.rest(5)
     await visitor.rest(5)
 
 
 async def resetting(visitor: Visitor, witness: Witness) -> None:
     """Break off, half of the times as a guest."""
-    connection = await Connection.open(visitor.port)
-    try:
+    with closing(await Connection.open(visitor.port)) as connection:
         if visitor.random.random() < 0.5:
             await _enter(connection, _nickname())
         await connection.receive()
         connection.reset()
-    finally:
-        connection.close()
     await visitor.rest(15)
 
 

@@ -8,10 +8,11 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from robustness.connections import Connection
+from robustness.connections import Connection, meanwhile
 from robustness.exchanges import Dialogue, Exchange
 from robustness.tally import Tally
 
@@ -78,8 +79,7 @@ Visit: TypeAlias = Callable[[Visitor], Awaitable[None]]
 
 async def fast(visitor: Visitor) -> None:
     """Ask several things at once, again and again."""
-    connection = await Connection.open(visitor.port)
-    try:
+    with closing(await Connection.open(visitor.port)) as connection:
         exchanges = visitor.dialogue.exchanges()
         for _ in range(20):
             await visitor.ask(connection, list(itertools.islice(exchanges, visitor.random.randint(1, 4))))
@@ -87,16 +87,13 @@ async def fast(visitor: Visitor) -> None:
             if not visitor.has_time():
                 break
         await visitor.leave(connection)
-    finally:
-        connection.close()
 
 
 async def slow(visitor: Visitor) -> None:
     """Read little at a time."""
-    connection = await Connection.open(
-        visitor.port, piece=8000, pause=0.2, buffer=_SMALL_BUFFER, until=visitor.until
-    )
-    try:
+    with closing(
+        await Connection.open(visitor.port, piece=8000, pause=0.2, buffer=_SMALL_BUFFER, until=visitor.until)
+    ) as connection:
         exchanges = visitor.dialogue.exchanges()
         for _ in range(5):
             await visitor.ask(connection, list(itertools.islice(exchanges, 2)))
@@ -104,28 +101,22 @@ async def slow(visitor: Visitor) -> None:
             if not visitor.has_time():
                 break
         await visitor.leave(connection)
-    finally:
-        connection.close()
 
 
 async def dribbling(visitor: Visitor) -> None:
     """Send one byte at a time."""
-    connection = await Connection.open(visitor.port, until=visitor.until)
-    try:
+    with closing(await Connection.open(visitor.port, until=visitor.until)) as connection:
         exchanges = (one for one in visitor.dialogue.exchanges() if len(one.request) < _LITTLE)
         for _ in range(10):
             await visitor.ask(connection, [next(exchanges)], pause=0.1)
             if not visitor.has_time():
                 break
         await visitor.leave(connection)
-    finally:
-        connection.close()
 
 
 async def half_closing(visitor: Visitor) -> None:
     """Finish sending before anything has been read."""
-    connection = await Connection.open(visitor.port)
-    try:
+    with closing(await Connection.open(visitor.port)) as connection:
         exchanges = list(itertools.islice(visitor.dialogue.exchanges(), 4))
         visitor.tally.owed += sum(len(exchange.answer) for exchange in exchanges)
         await connection.send(b"".join(exchange.request for exchange in exchanges))
@@ -133,8 +124,6 @@ async def half_closing(visitor: Visitor) -> None:
         await visitor.rest(1)
         await visitor.hear(connection, exchanges)
         visitor.tally.check(b"", await connection.read_to_end())
-    finally:
-        connection.close()
     await visitor.rest(5)
 
 
@@ -143,40 +132,29 @@ async def half_closing(visitor: Visitor) -> None:
 
 async def half_open(visitor: Visitor) -> None:
     """Ask half a question and be silent."""
-    connection = await Connection.open(visitor.port)
-    try:
+    with closing(await Connection.open(visitor.port)) as connection:
         await connection.send(visitor.dialogue.unfinished)
         await visitor.rest(20)
-    finally:
-        connection.close()
 
 
 async def flooding(visitor: Visitor) -> None:
     """Send all that goes out, and read it only to throw it away; at last, nonsense."""
-    connection = await Connection.open(visitor.port)
-    reading = asyncio.ensure_future(connection.read_to_end())
-    try:
-        for exchange in itertools.islice(visitor.dialogue.exchanges(), 100):
-            await connection.send(exchange.request)
-        await connection.send(visitor.dialogue.nonsense)
-        await visitor.rest(5)
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-        connection.close()
+    with closing(await Connection.open(visitor.port)) as connection:
+        async with meanwhile(connection.read_to_end()):
+            for exchange in itertools.islice(visitor.dialogue.exchanges(), 100):
+                await connection.send(exchange.request)
+            await connection.send(visitor.dialogue.nonsense)
+            await visitor.rest(5)
     await visitor.rest(30)
 
 
 async def resetting(visitor: Visitor) -> None:
     """Break off in the middle of the answers."""
-    connection = await Connection.open(visitor.port, piece=1000)
-    try:
+    with closing(await Connection.open(visitor.port, piece=1000)) as connection:
         for exchange in itertools.islice(visitor.dialogue.exchanges(), 6):
             await connection.send(exchange.request)
         await connection.receive()
         connection.reset()
-    finally:
-        connection.close()
     await visitor.rest(10)
 
 

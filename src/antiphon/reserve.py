@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from weakref import ReferenceType, ref
 
-__all__ = ["Reserve", "reserve"]
+__all__ = ["Reserve", "identity", "reserve"]
 
 #: On Windows sockets are no file descriptors, and have no small limit.
 _HAS_LIMIT: Final = sys.platform != "win32"
@@ -57,18 +57,19 @@ class Reserve:
                 self._fd = socket.socket().detach()
             except OSError:
                 return
-            self._identity = _identity(self._fd)
+            self._identity = identity(self._fd)
 
     def _release(self) -> bool:
         fd, self._fd = self._fd, None
         # A daemon may have closed all that it doesn't know, and the number may mean a file of its own now.
-        if fd is None or _identity(fd) != self._identity:
+        if fd is None or identity(fd) != self._identity:
             return False
         os.close(fd)
         return True
 
 
-def _identity(fd: int) -> tuple[int, int] | None:
+def identity(fd: int) -> tuple[int, int] | None:
+    """What the number of a descriptor stands for now; None for nothing."""
     try:
         found = os.fstat(fd)
     except OSError:

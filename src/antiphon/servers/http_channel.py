@@ -14,6 +14,7 @@ from http.client import HTTPMessage
 from typing import Any, Final
 
 from antiphon import asynchat
+from antiphon.half_closing import EndOfOutput
 from antiphon.producers import IterableProducer
 from antiphon.servers.messages import (
     Request,
@@ -190,7 +191,7 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
         self.handling = True
         self.ibuffer = []
         self.set_terminator(None)
-        self.push_with_producer(_End(self.linger))
+        self.push_with_producer(EndOfOutput(self.linger))
 
     def linger(self) -> None:
         """Tell the client that nothing more comes, and close when it does, or after `linger_time`.
@@ -252,18 +253,6 @@ class http_request_handler(asynchat.async_chat):  # noqa: N801 (its name in the 
             if response.status >= 500:
                 self.failed = True
                 self.finish()
-
-
-class _End:
-    """A producer of nothing, which is asked for it when all before it has been sent."""
-
-    def __init__(self, reached: Callable[[], None]) -> None:
-        self._reached = reached
-
-    def more(self) -> bytes:
-        """Tell that the end is reached."""
-        self._reached()
-        return b""
 
 
 def _prepare(respond: Callable[[], Response], keep_alive: bool) -> tuple[Response, bytes]:

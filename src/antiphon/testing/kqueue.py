@@ -36,6 +36,7 @@ from antiphon.pollers.kqueue import (
     Kevent,
     PlainKevent,
 )
+from antiphon.reserve import identity
 
 __all__ = ["SimulatedKqueue"]
 
@@ -137,13 +138,13 @@ class SimulatedKqueue:
                 f"only adding and deleting of the read and write filters is simulated: {change!r}"
             )
         place = change.ident, change.filter
-        identity = _identity(change.ident)
-        if identity is None:
+        found = identity(change.ident)
+        if found is None:
             self._filters.pop(place, None)
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if change.flags == ADD:
-            self._filters[place] = identity
-        elif self._filters.pop(place, None) != identity:
+            self._filters[place] = found
+        elif self._filters.pop(place, None) != found:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _scripted(self, max_events: int) -> list[Kevent]:
@@ -151,8 +152,8 @@ class SimulatedKqueue:
 
     def _collect(self, max_events: int, timeout: float | None) -> list[Kevent]:
         """What poll(2) finds ready, as events, one a filter."""
-        for place, identity in list(self._filters.items()):
-            if _identity(place[0]) != identity:
+        for place, found in list(self._filters.items()):
+            if identity(place[0]) != found:
                 del self._filters[place]
         question: dict[int, int] = {}
         for fd, filter_ in self._filters:
@@ -168,15 +169,6 @@ class SimulatedKqueue:
             if (fd, filter_) in self._filters and ready & _READY[filter_]
         ]
         return events[:max_events]
-
-
-def _identity(fd: int) -> tuple[int, int] | None:
-    """What the number stands for; None: nothing."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _event(fd: int, filter_: int, ready: int) -> Kevent:
