@@ -10,7 +10,10 @@ from antiphon.aio import ChatStream, open_connection
 from antiphon.aio.streams.incoming import Incoming
 from antiphon.aio.streams.protocol import Limits
 
-#: Runs a coroutine on a loop of its own, 20 seconds at most.
+#: Seconds after which what should have happened is taken to hang.
+SECONDS = 20
+
+#: Runs a coroutine on a loop of its own, for so many at most.
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 READ_AHEAD = 65_536
@@ -30,6 +33,16 @@ make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 def new_loop() -> asyncio.AbstractEventLoop:
     """A loop of the kind that is being tested."""
     return make_loop()
+
+
+def run_on_new_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine on such a loop, for a bounded time."""
+
+    async def bounded() -> None:
+        await asyncio.wait_for(main(), SECONDS)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(bounded())
 
 
 class Contexts(NamedTuple):

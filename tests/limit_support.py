@@ -9,7 +9,7 @@ from antiphon.testing import FakeClock, SilentPoller
 from chat_support import ScriptedSocket
 from loop_support import Wires
 
-__all__ = ["READ", "WRITE", "Chat", "Messages", "Noting", "Stage"]
+__all__ = ["READ", "WRITE", "Chat", "Messages", "Noting", "Stage", "Unlimited"]
 
 
 class Noting:
@@ -67,10 +67,9 @@ class Chat(Noting, async_chat):
         self.messages.append(self._get_data())
 
 
-class Messages(Noting, MessageChannel):
-    """Likewise, with none of the limits that its class has."""
+class Unlimited:
+    """Takes from a channel the limits that its class has."""
 
-    terminator = b"\n"
     idle_timeout: float | None = None
     message_timeout: float | None = None
     connect_timeout: float | None = None
@@ -79,6 +78,12 @@ class Messages(Noting, MessageChannel):
     high_water: int | None = None
     max_outgoing: int | None = None
     backpressure = False
+
+
+class Messages(Noting, Unlimited, MessageChannel):
+    """Likewise, without limits."""
+
+    terminator = b"\n"
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.messages: list[bytes] = []

@@ -44,6 +44,19 @@ def received(channel: Any) -> bytes:
     return b"".join(line + b"\n" for line in channel.lines) if hasattr(channel, "lines") else channel.received
 
 
+def accepted(listener: socket.socket, channels: Any) -> socket.socket:
+    """The first connection, for which the loop turns."""
+    listener.settimeout(0)
+    socks: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(BlockingIOError):
+            socks.append(listener.accept()[0])
+
+    turn_until(channels, lambda: socks, accept)
+    return socks[0]
+
+
 def give(channel: Any, data: bytes) -> None:
     """Have a channel of any of the classes send."""
     if hasattr(channel, "push"):
@@ -185,16 +198,8 @@ def test_connect_takes_a_context(how: str, made_before: bool) -> None:
             host = "localhost" if how == "by name" else "127.0.0.1"
             channel.connect((host, port), tls=client_context(), server_hostname=NAME)
         channel.push(b"secret\n")
-        listener.settimeout(0)
-        accepted: list[socket.socket] = []
-
-        def accept() -> None:
-            with contextlib.suppress(BlockingIOError):
-                accepted.append(listener.accept()[0])
-
-        turn_until(channels, lambda: accepted, accept)
-        with accepted[0]:
-            peer = Peer.server(accepted[0])
+        with accepted(listener, channels) as sock:
+            peer = Peer.server(sock)
             turn_until(channels, lambda: peer.received, peer.step)
             assert peer.received == b"secret\n"
             assert channel.events == ["established"]
@@ -214,16 +219,8 @@ def test_what_was_pushed_before_connect_with_tls_leaves_by_it(
         port = listener.getsockname()[1]
         channel.connect((host, port), tls=shared_context(False), server_hostname=NAME)
         channel.push(b"last\n")
-        listener.settimeout(0)
-        accepted: list[socket.socket] = []
-
-        def accept() -> None:
-            with contextlib.suppress(BlockingIOError):
-                accepted.append(listener.accept()[0])
-
-        turn_until(channels, lambda: accepted, accept)
-        with accepted[0]:
-            peer = Peer.server(accepted[0])
+        with accepted(listener, channels) as sock:
+            peer = Peer.server(sock)
             turn_until(channels, lambda: len(peer.received) == 17 or peer.error, peer.step)
             assert (peer.error, peer.received) == (None, b"secret\nmore\nlast\n")
             assert channel.events == ["established"]

@@ -10,9 +10,11 @@ import pytest
 import trustme
 
 import aio_support
-from aio_support import Contexts, Run
+from aio_support import SECONDS, Contexts, Run
+from antiphon.maps import ChannelMap
+from loop_support import Wires, wires
 
-SECONDS = 20
+__all__ = ["wires"]
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -38,6 +40,18 @@ def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(aio_support, "make_loop", import_module("uvloop").new_event_loop)
     elif request.param == "no readers":
         monkeypatch.setattr(aio_support, "make_loop", aio_support.WithoutReaders)
+
+
+@pytest.fixture(params=[ChannelMap, dict])
+def channels(request: pytest.FixtureRequest, wires: Wires) -> Any:
+    """A map that tells its loop of changes, and one that doesn't."""
+    return wires.map() if request.param is ChannelMap else {}
+
+
+@pytest.fixture(params=[False, True], ids=["descriptor", "thread"])
+def in_thread(request: pytest.FixtureRequest) -> bool:
+    """How the asyncio loop waits for the channels."""
+    return bool(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,20 @@ import gc
 import socket
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import aio_support
 from aio_support import WithoutReaders, new_loop
+from aio_support import run_on_new_loop as run
 from antiphon import asynchat, asyncore, pollers
 from antiphon.aio import Attachment, attach, attachment, running
 from antiphon.asyncore import ExitNow
-from antiphon.maps import ChannelMap
-from loop_support import Noting, Wires, wires
-
-__all__ = ["wires"]
+from loop_support import Noting, Wires
 
 pytestmark = pytest.mark.usefixtures("each_loop")
-
-#: Seconds after which something that should have happened is taken to hang.
-PATIENCE = 20
 
 
 class Echo(asynchat.async_chat):
@@ -53,29 +48,11 @@ class Asking(Noting):
         return self.wants
 
 
-@pytest.fixture(params=[ChannelMap, dict])
-def channels(request: pytest.FixtureRequest, wires: Wires) -> Any:
-    return wires.map() if request.param is ChannelMap else {}
-
-
-@pytest.fixture(params=[False, True], ids=["descriptor", "thread"])
-def in_thread(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def has_readers(each_loop: None) -> None:
     """The loop waits for descriptors itself."""
     if aio_support.make_loop is WithoutReaders:
         pytest.skip("the loop waits for no descriptors")
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(main(), PATIENCE)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(bounded())
 
 
 async def until(condition: Callable[[], object]) -> None:

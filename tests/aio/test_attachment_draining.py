@@ -2,45 +2,23 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 import antiphon
-from aio_support import new_loop
+from aio_support import SECONDS, new_loop
+from aio_support import run_on_new_loop as run
 from antiphon import MessageChannel, asynchat, asyncore
 from antiphon.aio import attach, running
 from antiphon.asyncore import ExitNow
 from antiphon.draining import Drained
-from antiphon.maps import ChannelMap
-from loop_support import Noting, Wires, wires
-
-__all__ = ["wires"]
+from loop_support import Noting, Wires
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
-PATIENCE = 20
 #: More than the kernel keeps for a peer that doesn't read.
 MUCH = bytes(range(256)) * 40_000
-
-
-@pytest.fixture(params=[ChannelMap, dict])
-def channels(request: pytest.FixtureRequest, wires: Wires) -> Any:
-    return wires.map() if request.param is ChannelMap else {}
-
-
-@pytest.fixture(params=[False, True], ids=["descriptor", "thread"])
-def in_thread(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(main(), PATIENCE)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(bounded())
 
 
 class Chat(asynchat.async_chat):
@@ -69,7 +47,7 @@ def test_what_was_pushed_arrives_and_the_map_is_empty(wires: Wires, channels: An
     async def main() -> None:
         attachment = attach(channels, in_thread=in_thread)
         received = asyncio.create_task(read_all(far))
-        drained = await attachment.drain(PATIENCE)
+        drained = await attachment.drain(SECONDS)
         assert drained == Drained(listeners=1, flushed=2, lost=0, aborted=0)
         assert await received == MUCH
         assert not channels
@@ -142,7 +120,7 @@ def test_a_coroutine_s_answer_is_sent_before_the_channel_ends(wires: Wires, in_t
         attachment = attach(channels, in_thread=in_thread)
         far.sendall(b"one\r\ntwo\r\n")
         await begun.wait()
-        drained = asyncio.create_task(attachment.drain(PATIENCE))
+        drained = asyncio.create_task(attachment.drain(SECONDS))
         await asyncio.sleep(0.01)
         assert not drained.done()
         may_end.set()
@@ -160,10 +138,10 @@ def test_who_cancels_a_drain_finds_the_channels_served_still(wires: Wires, chann
     async def main() -> None:
         async with running(channels) as attachment:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(attachment.drain(PATIENCE), 0.01)
+                await asyncio.wait_for(attachment.drain(SECONDS), 0.01)
             assert not channel.closing
             received = asyncio.create_task(read_all(far))
-            assert (await attachment.drain(PATIENCE)).flushed == 1
+            assert (await attachment.drain(SECONDS)).flushed == 1
             assert await received == MUCH
 
     run(main)
@@ -175,7 +153,7 @@ def test_one_drain_at_a_time(wires: Wires, channels: Any) -> None:
 
     async def main() -> None:
         async with running(channels) as attachment:
-            first = asyncio.create_task(attachment.drain(PATIENCE))
+            first = asyncio.create_task(attachment.drain(SECONDS))
             await asyncio.sleep(0)
             with pytest.raises(RuntimeError, match="being drained already"):
                 await attachment.drain(1)
@@ -199,7 +177,7 @@ def test_a_turn_that_ends_the_program_ends_the_drain(wires: Wires, channels: Any
         attachment = attach(channels)
         asyncio.get_running_loop().call_soon(far.send, b"x")
         with pytest.raises(ExitNow, match="now"):
-            await attachment.drain(PATIENCE)
+            await attachment.drain(SECONDS)
         assert not attachment.attached
 
     run(main)
@@ -213,9 +191,9 @@ def test_channels_that_are_detached_meanwhile_are_left_open(wires: Wires, channe
         attachment = attach(channels)
         asyncio.get_running_loop().call_later(0.01, attachment.detach)
         with pytest.raises(RuntimeError, match=r"detached before it was drained, with 1 channel left"):
-            await attachment.drain(PATIENCE)
+            await attachment.drain(SECONDS)
         with pytest.raises(RuntimeError, match="found them detached"):
-            await attachment.drain(PATIENCE)
+            await attachment.drain(SECONDS)
         assert not channel.closing
 
     run(main)

@@ -12,6 +12,7 @@ from antiphon.testing import FakeClock, SilentPoller
 from chat_support import ScriptedSocket
 from counts.counters import Action, calls_made, functions_entered, memory_kept
 from counts.dialogues import Echo
+from limit_support import Unlimited
 from loop_support import Wires
 
 wires = loop_support.wires
@@ -36,17 +37,8 @@ class Answering(MessageChannel):
         self.push(message + b"\r\n")
 
 
-class Unlimited(Answering):
+class WithoutLimits(Unlimited, Answering):
     """Likewise, with none."""
-
-    idle_timeout: float | None = None
-    message_timeout: float | None = None
-    connect_timeout: float | None = None
-    send_timeout: float | None = None
-    close_timeout: float | None = None
-    high_water: int | None = None
-    max_outgoing: int | None = None
-    backpressure = False
 
 
 class Guarded(Echo):
@@ -146,7 +138,7 @@ def test_a_peer_that_is_slow_again_and_again_touches_a_timer_once(wires: Wires) 
 
 
 def test_a_busy_channel_has_its_timer_go_off_once_in_its_time(wires: Wires) -> None:
-    class Busy(Unlimited):
+    class Busy(WithoutLimits):
         idle_timeout = 60
 
     crowd = Crowd(wires, Busy, 100)
@@ -189,14 +181,14 @@ if sys.version_info >= (3, 12):
 
     def test_all_limits_together_take_few_instructions_of_a_request(wires: Wires) -> None:
         """37 of 390 on 3.13."""
-        with_limits, without = (of_a_request(wires, made) for made in (Answering, Unlimited))
+        with_limits, without = (of_a_request(wires, made) for made in (Answering, WithoutLimits))
         assert with_limits - without <= 45
 
 
 def test_the_limits_of_a_channel_take_1000_bytes_at_most(wires: Wires) -> None:
     """About 830 on 3.13: the guard is 200, the rest is its timer and the places of that."""
     clock = FakeClock()
-    with_limits, without = (memory_of(wires, made, clock) for made in (Answering, Unlimited))
+    with_limits, without = (memory_of(wires, made, clock) for made in (Answering, WithoutLimits))
     assert with_limits - without <= 1000
 
 

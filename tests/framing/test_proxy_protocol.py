@@ -234,28 +234,29 @@ def test_never_is_a_byte_read_that_is_behind_the_header(valid: tuple[bytes, Head
 PORTS = st.integers(0, 65535)
 
 
-@given(st.ip_addresses(v=4), st.ip_addresses(v=4), PORTS, PORTS)
-def test_both_versions_say_the_same_of_ipv4(
-    one: IPv4Address, other: IPv4Address, here: int, there: int
-) -> None:
-    line = f"PROXY TCP4 {one} {other} {here} {there}\r\n".encode()
-    packed = binary(PROXY, 0x11, one.packed + other.packed + struct.pack("!HH", here, there))
+def read_in_both_versions(family: int, one: Any, other: Any, here: int, there: int) -> Header:
+    """What both say of these addresses."""
+    line = f"PROXY TCP{one.version} {one} {other} {here} {there}\r\n".encode()
+    packed = binary(PROXY, family, one.packed + other.packed + struct.pack("!HH", here, there))
     first, second = read(line)[0], read(packed)[0]
     assert first is not None
     assert second is not None
     assert (first.source, first.destination) == (second.source, second.destination)
-    assert first.source == (socket.inet_ntop(socket.AF_INET, one.packed), here)
+    return first
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=4), PORTS, PORTS)
+def test_both_versions_say_the_same_of_ipv4(
+    one: IPv4Address, other: IPv4Address, here: int, there: int
+) -> None:
+    header = read_in_both_versions(0x11, one, other, here, there)
+    assert header.source == (socket.inet_ntop(socket.AF_INET, one.packed), here)
 
 
 @given(st.ip_addresses(v=6), st.ip_addresses(v=6), PORTS, PORTS)
 def test_both_versions_say_the_same_of_ipv6(
     one: IPv6Address, other: IPv6Address, here: int, there: int
 ) -> None:
-    line = f"PROXY TCP6 {one} {other} {here} {there}\r\n".encode()
-    packed = binary(PROXY, 0x21, one.packed + other.packed + struct.pack("!HH", here, there))
-    first, second = read(line)[0], read(packed)[0]
-    assert first is not None
-    assert second is not None
-    assert (first.source, first.destination) == (second.source, second.destination)
-    assert IPv6Address(first.source[0]) == one
-    assert first.source[1:] == (here, 0, 0)
+    header = read_in_both_versions(0x21, one, other, here, there)
+    assert IPv6Address(header.source[0]) == one
+    assert header.source[1:] == (here, 0, 0)

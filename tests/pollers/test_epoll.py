@@ -60,13 +60,6 @@ def kernel(poller: EpollPoller, monkeypatch: pytest.MonkeyPatch) -> CountingEpol
     return kernel
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    here, there = socket.socketpair()
-    with closing(here), closing(there):
-        yield here, there
-
-
 def test_the_kernels_numbers_are_the_contracts() -> None:
     names = {"READ": "IN", "URGENT": "PRI", "WRITE": "OUT", "ERROR": "ERR", "HANGUP": "HUP"}
     for ours, theirs in names.items():

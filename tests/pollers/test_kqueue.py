@@ -38,13 +38,6 @@ def poller(kernel: SimulatedKqueue) -> Iterator[KqueuePoller]:
         yield poller
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    here, there = socket.socketpair()
-    with closing(here), closing(there):
-        yield here, there
-
-
 def test_only_what_changes_is_told_to_the_kernel(
     poller: KqueuePoller, kernel: SimulatedKqueue, pair: Pair
 ) -> None:

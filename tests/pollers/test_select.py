@@ -1,7 +1,7 @@
 import errno
 import select
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 
 import pytest
@@ -11,13 +11,6 @@ from antiphon.pollers.select import WINDOWS_LIMIT, SelectPoller
 
 Pair = tuple[socket.socket, socket.socket]
 Answer = tuple[list[int], list[int], list[int]]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    here, there = socket.socketpair()
-    with closing(here), closing(there):
-        yield here, there
 
 
 class ScriptedSelect:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.resp import Channel, Store
-from examples.chat import Guest, Room
+from bench.resp import Channel
+from examples.chat import Guest
 from robustness.connections import Connection, Lost
 from robustness.exchanges import CONTENT
+from robustness.served import SERVERS
 
 from antiphon import asyncore
 from antiphon.maps import ChannelMap
-from antiphon.servers.http import HTTPServer
 from robustness import crowd, guests, visits
 
 pytestmark = pytest.mark.load
@@ -51,29 +51,11 @@ def turning(make: Callable[[], asyncore.dispatcher], monkeypatch: pytest.MonkeyP
         thread.join()
 
 
-class RespServer(asyncore.dispatcher):
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = Store()
-        self.create_socket()
-        self.bind(("127.0.0.1", 0))
-        self.listen(100)
-
-    def handle_accepted(self, sock: Any, addr: Any) -> None:
-        Channel(self.store, sock)
-
-
-def make(server: str, directory: Path) -> asyncore.dispatcher:
-    if server == "http":
-        return HTTPServer(directory, port=0, post=lambda request: request.body)
-    return Room("127.0.0.1", 0, 600) if server == "chat" else RespServer()
-
-
-@pytest.mark.parametrize("server", ["http", "chat", "resp"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_crowd_gets_all_that_it_is_owed(
     server: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with turning(partial(make, server, directory), monkeypatch) as port:
+    with turning(partial(SERVERS[server], str(directory)), monkeypatch) as port:
         tally = asyncio.run(crowd.run(server, port, 20, SECONDS))
     assert (tally.failures, tally.lost) == ([], 0)
     assert tally.exchanges > 5
@@ -89,7 +71,7 @@ def only(monkeypatch: pytest.MonkeyPatch, visit: Any) -> None:
 def test_a_byte_that_is_wrong_is_noticed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, visits.fast)
     (directory / "content").write_bytes(CONTENT[::-1])
-    with turning(partial(make, "http", directory), monkeypatch) as port:
+    with turning(partial(SERVERS["http"], str(directory)), monkeypatch) as port:
         tally = asyncio.run(crowd.run("http", port, 3, 0.5))
     assert tally.failed
     assert tally.lost
@@ -98,7 +80,7 @@ def test_a_byte_that_is_wrong_is_noticed(directory: Path, monkeypatch: pytest.Mo
 def test_an_answer_that_is_missing_is_noticed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, visits.fast)
     monkeypatch.setattr(Channel, "_take_string", lambda self, string, replies: self.close())
-    with turning(partial(make, "resp", directory), monkeypatch) as port:
+    with turning(partial(SERVERS["resp"], str(directory)), monkeypatch) as port:
         tally = asyncio.run(crowd.run("resp", port, 3, 0.5))
     assert tally.failed
     assert tally.lost
@@ -114,7 +96,7 @@ def test_a_line_that_one_guest_did_not_hear_is_noticed(
             tell(self, text)
 
     monkeypatch.setattr(Guest, "tell", forget)
-    with turning(partial(make, "chat", directory), monkeypatch) as port:
+    with turning(partial(SERVERS["chat"], str(directory)), monkeypatch) as port:
         tally = asyncio.run(crowd.run("chat", port, 20, SECONDS))
     assert tally.failed
     assert tally.lost
