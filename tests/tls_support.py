@@ -140,6 +140,18 @@ class Lines(Noting, async_chat):
         self.on_line(self.lines[-1])
 
 
+class Polled(Lines):
+    """Asked in every turn what it waits for; wants to be read only while `reads`."""
+
+    reads = True
+
+    def readable(self) -> bool:
+        return self.reads
+
+    def writable(self) -> bool:
+        return bool(super().writable())
+
+
 class Plain(Noting, asyncore.dispatcher):
     """A dispatcher that keeps its output itself, in the way of old programs."""
 
@@ -336,3 +348,52 @@ def start(channel: Any, *, server_side: bool = True, context: Any = None, **how:
         channel.start_tls(context or shared_context(True), server_side=True, **how)
     else:
         channel.start_tls(context or shared_context(False), server_side=False, server_hostname=NAME, **how)
+
+
+def accepted(listener: socket.socket, channels: Any) -> socket.socket:
+    """The first connection, for which the loop turns."""
+    listener.settimeout(0)
+    socks: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(BlockingIOError):
+            socks.append(listener.accept()[0])
+
+    turn_until(channels, lambda: socks, accept)
+    return socks[0]
+
+
+# -- what goes through ---------------------------------------------------------------------------------------
+
+
+def give(channel: Any, data: bytes) -> None:
+    """Have a channel of any of the classes send."""
+    if hasattr(channel, "push"):
+        channel.push(data)
+    elif isinstance(channel, asyncore.dispatcher_with_send):
+        channel.send(data)
+    else:
+        channel.output += data
+
+
+def received(channel: Any) -> bytes:
+    """What it has got so far."""
+    if hasattr(channel, "lines"):
+        return b"".join(line + b"\n" for line in channel.lines)
+    data: bytes = channel.received
+    return data
+
+
+def drained(sock: socket.socket) -> bytes:
+    """What has arrived at a socket that does not block."""
+    data = b""
+    with contextlib.suppress(BlockingIOError, ConnectionResetError):
+        while piece := sock.recv(1 << 16):
+            data += piece
+    return data
+
+
+def waits_for(channel: Any) -> int:
+    """The bits that the loop waits for on its behalf."""
+    bits: int = asyncore.get_loop(channel._map).waits_for(channel._fileno)
+    return bits
