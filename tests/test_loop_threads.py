@@ -85,6 +85,14 @@ def run_until_empty(channels: Any) -> int:
     return threading.get_ident()
 
 
+@contextmanager
+def a_loop_that_waits(channels: Any, poller: AnnouncingPoller) -> Iterator[list[int]]:
+    """That of the map, in another thread, of which the list has the identity in the end."""
+    with running(lambda: run_until_empty(channels)) as runner:
+        assert poller.about_to_wait.acquire(timeout=PATIENCE), "no thread has come to wait"
+        yield runner
+
+
 class Idle(Noting):
     """Wants nothing."""
 
@@ -106,8 +114,7 @@ def test_a_call_from_another_thread_ends_a_wait_without_end(
         callers.append(threading.get_ident())
         channel.close()
 
-    with running(lambda: run_until_empty(channels)) as runner:
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller) as runner:
         asyncore.get_loop(channels).call_soon_threadsafe(leave)
     assert callers == runner
     assert poller.calls["wait"] == 1
@@ -118,8 +125,7 @@ def test_a_timer_from_another_thread_ends_a_wait_without_end(
 ) -> None:
     channels, poller = waiting
     channel, _ = wires.channel(Idle, channels)
-    with running(lambda: asyncore.loop(None, map=channels)):
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller):
         channel.call_later(0, channel.close)
     assert channel.closing
 
@@ -136,8 +142,7 @@ def test_a_close_from_another_thread_is_done_by_the_thread_that_waits(
             super().del_channel(map)
 
     channel, far = wires.channel(Watched, channels)
-    with running(lambda: run_until_empty(channels)) as runner:
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller) as runner:
         channel.close()
         channel.close()
     assert closers[:1] == runner
@@ -151,8 +156,7 @@ def test_a_push_from_another_thread_arrives_while_the_loop_waits_for_ever(
     channels, poller = waiting
     channel, far = wires.channel(Chat, channels)
     far.settimeout(PATIENCE)
-    with running(lambda: asyncore.loop(None, map=channels)):
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller):
         channel.push(b"word")
         assert far.recv(10) == b"word"
         channel.producer_fifo.append(b"and another")
@@ -166,8 +170,7 @@ def test_a_channel_that_another_thread_adds_is_served_at_once(
 ) -> None:
     channels, poller = waiting
     resident, _ = wires.channel(Idle, channels)
-    with running(lambda: asyncore.loop(None, map=channels)):
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller):
         newcomer, far = wires.channel(Noting, channels)
         far.send(b"x")
         far.close()
@@ -261,8 +264,7 @@ def test_a_second_thread_waits_no_longer_than_its_timeout(
 ) -> None:
     channels, poller = waiting
     channel, _ = wires.channel(Idle, channels)
-    with running(lambda: asyncore.loop(None, map=channels)):
-        poller.about_to_wait.acquire(timeout=PATIENCE)
+    with a_loop_that_waits(channels, poller):
         asyncore.loop(0, map=channels, count=3)
         asyncore.loop(0.001, map=channels, count=3)
         assert poller.calls["wait"] == 1
