@@ -269,6 +269,8 @@ class Outbox(deque[Any]):
     def _ask(self, producer: Any) -> bytes:
         try:
             chunk = producer.more()
+            if type(chunk) is bytes:
+                return chunk
             return b"" if chunk is None else self._as_bytes(chunk)
         except ESCAPING:  # The loop may be entered again, and the producer be asked again.
             raise

@@ -136,7 +136,9 @@ class Outgoing(Queueing):
             if isinstance(piece, CloseMark):
                 self._ac_reach_mark()
                 return
-            if piece is None or not self._ac_send_piece(piece) or not self.connected:
+            if piece is None or not self._ac_send_piece(piece):
+                return
+            if not (self._ac_established or self.connected):
                 return
             size = min(2 * size, LARGEST_PIECE)
             budget -= len(piece)
@@ -170,7 +172,8 @@ class Outgoing(Queueing):
         finally:
             if sent != len(piece):
                 self._ac_put_back(piece, sent, sock)
-        self._ac_note_progress(sent)
+        if self._ac_guard is not None:
+            self._ac_note_progress(sent)
         return sent == len(piece)
 
     def _ac_may_send_directly(self) -> bool:
@@ -191,7 +194,7 @@ class Outgoing(Queueing):
                     note_sent(self, sent)
                 self._ac_note_progress(sent)
                 return sent or None
-            pieces = outbox.take_large()
+            pieces = outbox.take_large() if len(outbox) > 1 else None
             return self._ac_send_several(outbox, pieces) if pieces else None
         except NOT_NOW:
             pass
