@@ -98,7 +98,7 @@ class Endpoint(Securing):
         """Make the state that every channel has, for classes that never call our `__init__`, or late.
 
         What is used for each event is no class attribute: CPython finds an instance attribute that hides one
-        several times slower. It keeps thirty attributes in the object itself, and puts all of them into a
+        several times slower. It keeps 29 attributes in the object itself, and puts all of them into a
         dictionary of a kilobyte and a half when there are more: those of the program's own count as well.
         """
         make = super().__new__
