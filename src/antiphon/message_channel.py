@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from antiphon import counting
 from antiphon.asynchat import async_chat
+from antiphon.asyncore import dispatcher
 from antiphon.bounded import PIECES, check_bounds
 from antiphon.counting import note_messages
 from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
 from antiphon.framing.messages import MessageBuffer
 from antiphon.framing.terminators import Terminator, as_terminator, kind_of
-from antiphon.sizes import LARGEST, SIZED
+from antiphon.sizes import FIRST, LARGEST, SIZED
 from antiphon.tls import Securing
 
 __all__ = ["MessageChannel"]
@@ -98,12 +99,20 @@ class MessageChannel(async_chat):
     _ac_ends: list[bytes] | None
     _ac_progress: Iterator[bytes] | None
 
+    #: Of the other way to deliver, by which nothing is ever left over here.
+    _ac_data = None
+    _ac_held = 0
+    _ac_owes = _ac_left = False
+
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
         cls.terminator = _FirstTerminator(_checked_first(cls.terminator, cls.max_message_size))
 
     def _ac_prepare(self) -> None:
-        async_chat._ac_prepare(self)
+        dispatcher._ac_prepare(self)
+        self._ac_outbox = None
+        self._ac_read_size = FIRST
+        self._ac_deaf = self._ac_writes = False
         self._ac_terminator = type(self).terminator
         self._ac_buffer = self._ac_messages = self._ac_ends = self._ac_progress = self._ac_sought = None
         self.last_terminator = b""
@@ -453,7 +462,7 @@ class MessageChannel(async_chat):
         return Securing._ac_undelivered(self) + buffer.rest(used)
 
     def _ac_stop_delivering(self) -> None:
-        async_chat._ac_stop_delivering(self)
+        self._ac_deaf = True
         self._ac_drop()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import loop_support
-from antiphon import pollers
+from antiphon import MessageChannel, pollers
 from antiphon.asynchat import async_chat
 from chat_support import ScriptedSocket
 from counts.counters import memory_kept
@@ -66,6 +66,14 @@ def test_a_channel_and_its_places_in_the_map_and_the_poller_take_480_bytes_at_mo
 
     assert memory_kept(joined) / CROWD <= 480
     assert len(channels) == CROWD
+
+
+@pytest.mark.parametrize(("kind", "count"), [(async_chat, 22), (MessageChannel, 24)])
+def test_a_program_s_own_attributes_have_room_in_the_object(kind: type[Any], count: int) -> None:
+    """CPython keeps 29 there; with more, each object has a dictionary of a kilobyte and a half."""
+    channel = kind(ScriptedSocket(), {})
+    channel.push(b"x")
+    assert len(vars(channel)) == count
 
 
 def test_a_channel_that_has_answered_keeps_an_empty_queue_and_no_more(wires: Wires) -> None:
