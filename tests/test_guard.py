@@ -95,6 +95,38 @@ def test_a_byte_of_a_plain_dispatcher_postpones_the_end(stage: Stage) -> None:
     assert channel.events == [(70.0, "idle"), (70.0, "close")]
 
 
+class Reading(Chat):
+    """Receives by itself, as programs do that speak TLS by hand or want another size."""
+
+    def handle_read(self) -> None:
+        self.recv(100)
+
+
+class Assigning(Chat):
+    """Likewise, by an attribute of the channel."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.handle_read = lambda: self.recv(100)  # type: ignore[assignment,method-assign] # its result is nothing
+
+
+class ReadingMessages(Messages):
+    """Likewise."""
+
+    def handle_read(self) -> None:
+        self.recv(100)
+
+
+@pytest.mark.parametrize("made", [Reading, Assigning, ReadingMessages])
+def test_a_byte_that_a_class_of_chats_receives_by_itself_postpones_the_end(stage: Stage, made: Any) -> None:
+    channel = stage.channel(made, idle_timeout=30)
+    stage.arrives(channel, b"x", after=20)
+    stage.until(40)
+    stage.arrives(channel, b"y", after=5)
+    stage.until(100)
+    assert channel.events == [(75.0, "idle"), (75.0, "close")]
+
+
 def test_a_handler_that_takes_long_makes_no_timeout_early(stage: Stage) -> None:
     """The byte comes behind the long handler, in the same turn."""
     slow, quick = (stage.channel(Chat, idle_timeout=30) for _ in range(2))

@@ -5,6 +5,7 @@ The attributes, and what is called when a limit is reached.  `guard` watches the
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import getattr_static
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,11 @@ class _Limit:
         self.stored = f"_ac_{name}"
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:
-        return self.default if channel is None else getattr(channel, self.stored, self.default)
+        if channel is None:
+            global _asked  # noqa: PLW0603 (the quickest way to tell)
+            _asked += 1
+            return self.default
+        return getattr(channel, self.stored, self.default)
 
     def __set__(self, channel: Any, value: Any) -> None:
         self.check(self.name, value)
@@ -44,10 +49,31 @@ class _Limit:
 
     def with_default(self, default: Any) -> "_Limit":
         """The same for a subclass that says something else."""
+        return self._made(_Limit, default)
+
+    def told_late(self, default: Any) -> "_Limit":
+        """The same for a class that was assigned something else."""
+        return self._made(_LateLimit, default)
+
+    def _made(self, kind: "type[_Limit]", default: Any) -> "_Limit":
         self.check(self.name, default)
-        limit = _Limit(default, self.check)
+        limit = kind(default, self.check)
         limit.__set_name__(object, self.name)
         return limit
+
+
+class _LateLimit(_Limit):
+    """One in the place of what a class was assigned, which its channels may have hidden by an attribute."""
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        if channel is not None and self.name in (own := vars(channel)):
+            return own[self.name]
+        return super().__get__(channel, owner)
+
+    def __set__(self, channel: Any, value: Any) -> None:
+        self.check(self.name, value)
+        vars(channel).pop(self.name, None)
+        super().__set__(channel, value)
 
 
 def _check_seconds(name: str, value: Any) -> None:
@@ -149,8 +175,6 @@ class Limited(Reporting):
     _ac_loop: Any
     #: Whether one was assigned to the channel itself.
     _ac_limited = False
-    #: Whether the guard is told of everything that is received.
-    _ac_tells_input = False
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -205,7 +229,10 @@ class Limited(Reporting):
     @classmethod
     def _ac_find_limits(cls) -> tuple[Any, ...] | None:
         """What the class says, None if it has no limit. Asked anew for each turn in which channels join."""
+        before = _asked
         values = _values(cls)
+        if _asked - before != len(_NAMES):  # One isn't ours, so that a channel's own would have no effect.
+            _take_in(cls)
         return None if values == NO_LIMITS else values
 
     def _ac_guard_in(self, loop: Any, values: tuple[Any, ...] | None) -> None:
@@ -244,6 +271,10 @@ class Limited(Reporting):
         if self._ac_guard is not None:
             self._ac_guard.changed(self)
 
+    def _ac_tells_input(self) -> bool:
+        """Whether the guard is told of everything that is received."""
+        return False
+
     def _ac_owes_message(self) -> bool:
         """Whether the peer has begun a message and not ended it."""
         return False
@@ -254,6 +285,8 @@ _NAMES: Final = Limits._fields
 assert tuple(_LIMITS) == _NAMES
 _values: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_NAMES)
 
+#: How often a class was asked for a limit that is ours.
+_asked = 0
 #: The last ones that were asked for: channels of a class share them.
 _latest = NO_LIMITS
 
@@ -261,6 +294,18 @@ _latest = NO_LIMITS
 def _is_the_programs_own(value: Any) -> bool:
     """Whether a class has a method, or something computed, by the name of a limit."""
     return callable(value) or hasattr(value, "__get__")
+
+
+def _take_in(cls: type[Limited]) -> None:
+    """Make limits of what the class, or a base, was assigned after its definition. What is none stays."""
+    for name in _NAMES:
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        value = vars(owner)[name]
+        if not isinstance(value, _Limit) and not _is_the_programs_own(value):
+            made: Any = owner if issubclass(owner, Limited) else cls
+            with suppress(TypeError, ValueError):  # For each of its channels to be told.
+                setattr(made, name, _LIMITS[name].told_late(value))
+                made._ac_limited = True  # Its channels are asked one by one from now on.
 
 
 def _checked(channel: Limited, name: str, value: Any) -> Any:
