@@ -266,6 +266,34 @@ def test_what_a_program_calls_by_the_name_of_a_limit_is_the_program_s(stage: Sta
     assert guard.limits.send_timeout == 5
 
 
+def test_a_limit_of_a_channel_can_be_deleted_and_is_that_of_its_class_again(stage: Stage) -> None:
+    class Quick(Chat):
+        idle_timeout: float | None = 10
+
+    channel = stage.channel(Quick, idle_timeout=50)
+    assert channel.idle_timeout == 50
+    del channel.idle_timeout
+    assert channel.idle_timeout == 10
+    with pytest.raises(AttributeError, match="idle_timeout"):
+        del channel.idle_timeout
+    stage.until(100)
+    assert channel.events[0] == (10.0, "idle")
+
+
+def test_a_limit_beside_a_late_one_can_be_deleted_too(stage: Stage) -> None:
+    class Old(Chat):
+        """Knows of nothing."""
+
+    Old.idle_timeout = 10
+    early = Old(ScriptedSocket(), stage.channels)
+    early.clock = stage.clock
+    early.idle_timeout = 50
+    late = stage.channel(Old, idle_timeout=50)
+    del early.idle_timeout, late.idle_timeout
+    stage.until(100)
+    assert [channel.events[0] for channel in (early, late)] == [(10.0, "idle"), (10.0, "idle")]
+
+
 class Logged(Chat):
     """A class of its own, since lines of one kind are limited."""
 

@@ -17,7 +17,7 @@ from antiphon.logs import LimitedLog, name_of
 from antiphon.reporting import Reporting
 from antiphon.timers import seconds
 
-__all__ = ["Limited", "computed"]
+__all__ = ["Limited", "computed", "limit_of"]
 
 _limited: Final = LimitedLog(logging.getLogger("antiphon.limits"), burst=10)
 
@@ -43,9 +43,12 @@ class _Limit:
     def __set__(self, channel: Any, value: Any) -> None:
         self.check(self.name, value)
         setattr(channel, self.stored, value)
-        channel._ac_limited = True
-        if channel._ac_loop is not None:
-            channel._ac_do(channel._ac_limits_changed)
+        channel._ac_note_limit()
+
+    def __delete__(self, channel: Any) -> None:
+        if vars(channel).pop(self.stored, self) is self:
+            raise AttributeError(f"{type(channel).__name__} has no {self.name} of its own to delete")
+        channel._ac_note_limit()
 
     def with_default(self, default: Any) -> "_Limit":
         """The same for a subclass that says something else."""
@@ -74,6 +77,12 @@ class _LateLimit(_Limit):
         self.check(self.name, value)
         vars(channel).pop(self.name, None)
         super().__set__(channel, value)
+
+    def __delete__(self, channel: Any) -> None:
+        if vars(channel).pop(self.name, self) is self:
+            super().__delete__(channel)
+        else:
+            channel._ac_note_limit()
 
 
 def _check_seconds(name: str, value: Any) -> None:
@@ -173,6 +182,7 @@ class Limited(Reporting):
     _ac_socket: Any
     _ac_guard: Guard | None
     _ac_loop: Any
+    _ac_do: Callable[..., None]
     #: Whether one was assigned to the channel itself.
     _ac_limited = False
 
@@ -257,6 +267,12 @@ class Limited(Reporting):
         if guard is not None:
             guard.end(self)
 
+    def _ac_note_limit(self) -> None:
+        """Notice that one was assigned to the channel, or taken from it."""
+        self._ac_limited = True
+        if self._ac_loop is not None:
+            self._ac_do(self._ac_limits_changed)
+
     def _ac_limits_changed(self) -> None:
         guard, loop, limits = self._ac_guard, self._ac_loop, _limits_of(self)
         if guard is not None and guard.loop is loop:
@@ -314,6 +330,15 @@ def _checked(channel: Limited, name: str, value: Any) -> Any:
         return getattr(NO_LIMITS, name)
     _LIMITS[name].check(name, value)
     return value
+
+
+def limit_of(channel: Limited, name: str) -> Any:
+    """One limit of a channel; none where its name is that of something of the program's own.
+
+    Raises:
+        TypeError, ValueError: something was assigned to its class that is no limit.
+    """
+    return _checked(channel, name, getattr(channel, name))
 
 
 def _limits_of(channel: Limited) -> Limits | None:
