@@ -527,6 +527,8 @@ def test_another_time_holds_at_once_while_a_name_is_tried(
     if has_socket:
         client.create_socket()
     client.connect(("example.org", 80))
+    client.call_later(1, int)
+    client.call_later(100, int)
     network.run(2)
     client.connect_timeout = seconds
     network.run(30)

@@ -189,6 +189,33 @@ def test_a_message_that_is_never_finished_ends_the_connection(stage: Stage, made
     assert channel.events[0] == (70.0, "message")
 
 
+def test_a_message_that_was_begun_before_there_was_a_limit_has_its_time_from_then_on(stage: Stage) -> None:
+    channel, finished = stage.channel(Messages), stage.channel(Messages)
+    stage.arrives(channel, b"half", after=5)
+    stage.arrives(finished, b"whole\n", after=0)
+    stage.until(10)
+    channel.message_timeout = finished.message_timeout = 30
+    stage.until(100)
+    assert channel.events == [(40.0, "message"), (40.0, "close")]
+    assert finished.events == []
+
+
+def test_a_limit_that_a_message_brings_is_not_for_itself(stage: Stage) -> None:
+    class Strict(Messages):
+        """Has no patience once it was talked to."""
+
+        def message_received(self, message: bytes) -> None:
+            self.message_timeout = 30
+
+    channel = stage.channel(Strict)
+    stage.arrives(channel, b"whole\n")
+    stage.until(100)
+    assert channel.events == []
+    stage.arrives(channel, b"half")
+    stage.until(200)
+    assert channel.events[0] == (130.0, "message")
+
+
 @EACH
 def test_each_message_has_its_own_time_from_its_first_byte(stage: Stage, made: Any) -> None:
     channel = stage.channel(made, message_timeout=60)

@@ -288,10 +288,12 @@ def test_a_limit_beside_a_late_one_can_be_deleted_too(stage: Stage) -> None:
     early = Old(ScriptedSocket(), stage.channels)
     early.clock = stage.clock
     early.idle_timeout = 50
-    late = stage.channel(Old, idle_timeout=50)
-    del early.idle_timeout, late.idle_timeout
+    late, latest = stage.channel(Old, idle_timeout=50), stage.channel(Old)
+    latest.idle_timeout = 50
+    for channel in (early, late, latest):
+        del channel.idle_timeout
     stage.until(100)
-    assert [channel.events[0] for channel in (early, late)] == [(10.0, "idle"), (10.0, "idle")]
+    assert [channel.events[0] for channel in (early, late, latest)] == [(10.0, "idle")] * 3
 
 
 class Logged(Chat):

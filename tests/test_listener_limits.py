@@ -4,8 +4,8 @@ import errno
 import gc
 import logging
 import re
-import sys
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any

@@ -62,6 +62,8 @@ class Guard(Flow):
     def begin(self, channel: Any) -> None:
         """Watch the channel from now on."""
         limits = self.limits
+        if limits.message_timeout is not None and channel._ac_keeps_message():
+            self.left_unfinished(channel, is_new=True)
         self.is_quick = limits.rate_out is None and channel._ac_tells_input()
         if not self.is_quick or limits.rate_in is not None or channel.connecting or _waits(channel):
             self.configure(channel, limits)

@@ -291,6 +291,10 @@ class Limited(Reporting):
         """Whether the guard is told of everything that is received."""
         return False
 
+    def _ac_keeps_message(self) -> bool:
+        """Whether an unfinished message is known from before there was a guard."""
+        return False
+
     def _ac_owes_message(self) -> bool:
         """Whether the peer has begun a message and not ended it."""
         return False
