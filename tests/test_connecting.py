@@ -515,6 +515,42 @@ def test_a_name_that_leads_nowhere_ends_once_when_the_time_is_over(
     assert not network.loop.busy
 
 
+@pytest.mark.parametrize("has_socket", [False, True])
+@pytest.mark.parametrize("is_found", [False, True])
+@pytest.mark.parametrize(("seconds", "over"), [(3, 3.0), (1, 2.0), (20, 20.0), (None, None)])
+def test_another_time_holds_at_once_while_a_name_is_tried(
+    network: FakeNetwork, names: Names, has_socket: bool, is_found: bool, seconds: Any, over: Any
+) -> None:
+    names.answer = list(ALL) if is_found else None
+    network.prepare(*[Silent() for _ in ALL])
+    client = Impatient()
+    if has_socket:
+        client.create_socket()
+    client.connect(("example.org", 80))
+    client.call_later(1, int)
+    client.call_later(100, int)
+    network.run(2)
+    client.connect_timeout = seconds
+    network.run(30)
+    assert client.events == ([] if over is None else [("connect", over), "close"])
+    client.close()
+    assert not network.loop.busy
+
+
+def test_a_method_of_the_programs_own_is_no_time_to_connect_in(network: FakeNetwork, names: Names) -> None:
+    class Own(Client):
+        def connect_timeout(self) -> str:  # type: ignore[override]
+            return "mine"
+
+    names.answer = list(ALL)
+    network.prepare(*[Silent() for _ in ALL])
+    client = Own()
+    client.connect(("example.org", 80))
+    network.run(30)
+    assert client.events == []
+    client.close()
+
+
 def test_who_goes_on_trying_a_name_has_the_same_time_again(network: FakeNetwork, names: Names) -> None:
     silent = [Silent() for _ in ALL]
     network.prepare(*silent)

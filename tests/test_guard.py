@@ -95,6 +95,38 @@ def test_a_byte_of_a_plain_dispatcher_postpones_the_end(stage: Stage) -> None:
     assert channel.events == [(70.0, "idle"), (70.0, "close")]
 
 
+class Reading(Chat):
+    """Receives by itself, as programs do that speak TLS by hand or want another size."""
+
+    def handle_read(self) -> None:
+        self.recv(100)
+
+
+class Assigning(Chat):
+    """Likewise, by an attribute of the channel."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.handle_read = lambda: self.recv(100)  # type: ignore[assignment,method-assign] # its result is nothing
+
+
+class ReadingMessages(Messages):
+    """Likewise."""
+
+    def handle_read(self) -> None:
+        self.recv(100)
+
+
+@pytest.mark.parametrize("made", [Reading, Assigning, ReadingMessages])
+def test_a_byte_that_a_class_of_chats_receives_by_itself_postpones_the_end(stage: Stage, made: Any) -> None:
+    channel = stage.channel(made, idle_timeout=30)
+    stage.arrives(channel, b"x", after=20)
+    stage.until(40)
+    stage.arrives(channel, b"y", after=5)
+    stage.until(100)
+    assert channel.events == [(75.0, "idle"), (75.0, "close")]
+
+
 def test_a_handler_that_takes_long_makes_no_timeout_early(stage: Stage) -> None:
     """The byte comes behind the long handler, in the same turn."""
     slow, quick = (stage.channel(Chat, idle_timeout=30) for _ in range(2))
@@ -155,6 +187,33 @@ def test_a_message_that_is_never_finished_ends_the_connection(stage: Stage, made
         stage.arrives(channel, b"x", after=second)
     stage.until(200)
     assert channel.events[0] == (70.0, "message")
+
+
+def test_a_message_that_was_begun_before_there_was_a_limit_has_its_time_from_then_on(stage: Stage) -> None:
+    channel, finished = stage.channel(Messages), stage.channel(Messages)
+    stage.arrives(channel, b"half", after=5)
+    stage.arrives(finished, b"whole\n", after=0)
+    stage.until(10)
+    channel.message_timeout = finished.message_timeout = 30
+    stage.until(100)
+    assert channel.events == [(40.0, "message"), (40.0, "close")]
+    assert finished.events == []
+
+
+def test_a_limit_that_a_message_brings_is_not_for_itself(stage: Stage) -> None:
+    class Strict(Messages):
+        """Has no patience once it was talked to."""
+
+        def message_received(self, message: bytes) -> None:
+            self.message_timeout = 30
+
+    channel = stage.channel(Strict)
+    stage.arrives(channel, b"whole\n")
+    stage.until(100)
+    assert channel.events == []
+    stage.arrives(channel, b"half")
+    stage.until(200)
+    assert channel.events[0] == (130.0, "message")
 
 
 @EACH

@@ -105,6 +105,71 @@ def test_a_class_may_be_told_late_and_so_may_all_old_programs_at_once(
     assert all_of_them.events[0] == (20.0, "idle")
 
 
+def test_a_channel_has_limits_of_its_own_also_where_its_class_was_told_late(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Old(Chat):
+        """Knows of nothing."""
+
+    class Shorter(Old):
+        """Says it for itself, before it joins."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.idle_timeout = 5
+
+    monkeypatch.setattr(async_chat, "idle_timeout", 600)
+    before = stage.channel(Old)
+    before.idle_timeout = 10
+    first, second = (made(ScriptedSocket(), stage.channels) for made in (Old, Shorter))
+    second.clock = stage.clock
+    assert (first.idle_timeout, second.idle_timeout) == (600, 5)
+    stage.turn()
+    assert (before.idle_timeout, first.idle_timeout, second.idle_timeout) == (10, 600, 5)
+    stage.until(100)
+    assert before.events[0] == (10.0, "idle")
+    assert second.events[0] == (5.0, "idle")
+    assert not first.closing
+    first.idle_timeout = None
+    assert first.idle_timeout is None
+    stage.until(1000)
+    assert not first.closing
+
+
+def test_a_channel_says_something_else_while_the_limit_of_its_class_is_not_looked_at_yet(
+    stage: Stage,
+) -> None:
+    class Old(Chat):
+        """Knows of nothing."""
+
+    Old.idle_timeout = None
+    channel = Old(ScriptedSocket(), stage.channels)
+    channel.clock = stage.clock
+    channel.idle_timeout = 5
+    stage.channel(Old)
+    assert channel.idle_timeout == 5
+    channel.idle_timeout = 7
+    stage.until(100)
+    assert channel.events[0] == (7.0, "idle")
+
+
+def test_a_base_that_is_no_channel_may_be_told_late(stage: Stage) -> None:
+    class Base:
+        """No channel."""
+
+        idle_timeout: float | None
+
+    class Both(Base, Chat):
+        """Both."""
+
+    Base.idle_timeout = 10
+    one, other = stage.channel(Both), stage.channel(Both, idle_timeout=20)
+    stage.until(100)
+    assert (one.events[0], other.events[0]) == ((10.0, "idle"), (20.0, "idle"))
+    assert Base.idle_timeout == 10, "others have it as it was said"
+    assert type(vars(Base)["idle_timeout"]) is int
+
+
 def test_a_base_that_is_no_channel_may_bring_a_limit(stage: Stage) -> None:
     class Impatient:
         idle_timeout = 10
@@ -199,6 +264,36 @@ def test_what_a_program_calls_by_the_name_of_a_limit_is_the_program_s(stage: Sta
     channel.send_timeout = 5
     guard: Any = channel._ac_guard
     assert guard.limits.send_timeout == 5
+
+
+def test_a_limit_of_a_channel_can_be_deleted_and_is_that_of_its_class_again(stage: Stage) -> None:
+    class Quick(Chat):
+        idle_timeout: float | None = 10
+
+    channel = stage.channel(Quick, idle_timeout=50)
+    assert channel.idle_timeout == 50
+    del channel.idle_timeout
+    assert channel.idle_timeout == 10
+    with pytest.raises(AttributeError, match="idle_timeout"):
+        del channel.idle_timeout
+    stage.until(100)
+    assert channel.events[0] == (10.0, "idle")
+
+
+def test_a_limit_beside_a_late_one_can_be_deleted_too(stage: Stage) -> None:
+    class Old(Chat):
+        """Knows of nothing."""
+
+    Old.idle_timeout = 10
+    early = Old(ScriptedSocket(), stage.channels)
+    early.clock = stage.clock
+    early.idle_timeout = 50
+    late, latest = stage.channel(Old, idle_timeout=50), stage.channel(Old)
+    latest.idle_timeout = 50
+    for channel in (early, late, latest):
+        del channel.idle_timeout
+    stage.until(100)
+    assert [channel.events[0] for channel in (early, late, latest)] == [(10.0, "idle")] * 3
 
 
 class Logged(Chat):

@@ -5,6 +5,7 @@ import gc
 import logging
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -429,6 +430,40 @@ def test_what_is_no_limit_is_refused_when_the_listener_opens(wires: Wires, name:
         ValueError, match=re.escape(f"wanted None or an int above 0 as {name}, found {value!r}")
     ):
         listener.listen(5)
+
+
+class Complaining(Serving):
+    """Notes what is wrong, and stays."""
+
+    errors: list[str]
+
+    def handle_error(self) -> None:
+        self.errors = [*getattr(self, "errors", ()), str(sys.exception())]
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_connections_per_peer"])
+@pytest.mark.parametrize("value", [True, 1.5, "10"])
+def test_what_is_no_number_is_named_when_it_is_assigned_later(wires: Wires, name: str, value: Any) -> None:
+    scene = Scene(wires, Complaining)
+    setattr(scene.listener, name, value)
+    scene.queue.come("192.0.2.1", 1)
+    scene.turn()
+    assert scene.listener.errors == [f"wanted None or an int above 0 as {name}, found {value!r}"]
+    setattr(scene.listener, name, 1)
+    scene.turn()
+    assert len(scene.made) == 1
+
+
+def test_nobody_is_let_in_while_the_limit_is_nothing(wires: Wires) -> None:
+    scene = Scene(wires, max_connections=5)
+    scene.listener.max_connections = 0
+    scene.queue.come("192.0.2.1", 2)
+    scene.turn()
+    assert not scene.is_watched
+    scene.listener.max_connections = 5
+    scene.later(PAUSE)
+    scene.turn(2)
+    assert len(scene.made) == 2
 
 
 # -- max_connections_per_peer ------------------------------------------------------------------------------

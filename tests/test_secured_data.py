@@ -255,6 +255,28 @@ def test_a_rate_is_kept_and_all_arrives() -> None:
         assert clock() > 5
 
 
+def test_no_more_is_read_at_once_than_the_rate_allows() -> None:
+    class Slow(Lines):
+        rate_in = 70_000.0
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.sizes: list[int] = []
+            self.set_terminator(1_000_000)
+
+        def recv(self, size: int) -> bytes:
+            data = super().recv(size)
+            self.sizes.append(len(data))
+            return data
+
+    with secured(Slow, now=FakeClock()) as (channel, peer):
+        peer.send(bytes(200_000))
+        for _ in range(20):
+            peer.step()
+            turn(channel._map, 1)
+        assert sum(channel.sizes) == 70_000
+
+
 def test_the_output_can_end_before_the_input() -> None:
     class Answering(Lines):
         def handle_eof(self) -> None:

@@ -109,6 +109,20 @@ def test_a_peer_that_does_not_end_tls_is_waited_for_so_long_and_without_spinning
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
 
 
+def test_a_method_of_the_programs_own_is_no_time_to_close_in() -> None:
+    class Own(Lines):
+        def close_timeout(self) -> str:  # type: ignore[override]
+            return "mine"
+
+    clock = FakeClock()
+    with secured(Own, now=clock) as (channel, _peer):
+        channel.close_when_done()
+        turn(channel._map, 3)
+        clock.advance(module.CLOSE_TIMEOUT + 0.1)
+        turn(channel._map)
+        assert channel.closing
+
+
 def test_a_channel_whose_peer_has_ended_does_not_wait() -> None:
     class Answering(Lines):
         def handle_close(self) -> None:

@@ -15,6 +15,7 @@ from antiphon.endpoint import Endpoint, strerror
 from antiphon.errors import ConnectFailed
 from antiphon.failures import ESCAPING, contain
 from antiphon.guard import tell_of_timeout
+from antiphon.limits import limit_of
 from antiphon.loop import Loop
 from antiphon.maps import loop_of
 from antiphon.resolving import Address, interleaved, is_name, resolve
@@ -43,6 +44,7 @@ class Connecting(Endpoint):
 
     resolves_names = True
     _map: Any
+    _ac_timers: set[Any] | None
 
     def connect(
         self,
@@ -83,6 +85,13 @@ class Connecting(Endpoint):
             self.socket.bind(local_address)
         super().connect(_with_scope(address))
 
+    def _ac_note_limit(self) -> None:
+        super()._ac_note_limit()
+        if self._ac_searched:
+            for search in tuple(self._ac_timers or ()):
+                if isinstance(search, Search):
+                    search.note_limit()
+
 
 class Search:
     """Looks a name up for a channel, and tries its addresses."""
@@ -95,6 +104,7 @@ class Search:
     def __init__(self, channel: Any, address: Any, local_address: Any) -> None:
         self._channel, self._address, self._local = channel, address, local_address
         self._loop: Loop = channel._ac_loop or loop_of(channel._map)
+        self._began = self._loop.now()
         self._first: Any = channel._ac_socket
         self._addresses: list[Address] = []
         self._attempts: set[Attempt] = set()
@@ -111,7 +121,7 @@ class Search:
         channel.connecting = True
         channel._ac_state_changed()
         self._timer = self._loop.call_later(RESOLVED_WITHIN, self._unresolved)
-        self._limit_time()
+        self.limit_time()
         channel._ac_timer_group().add(self)  # Whatever is in it is cancelled when the channel is closed.
         family = socket.AF_UNSPEC if self._first is None else self._first.family
         if self._local is not None and self._first is None:
@@ -120,17 +130,27 @@ class Search:
         tell = self._loop.call_soon_threadsafe
         resolve(host, port, family, socket.SOCK_STREAM, lambda found: tell(self._resolved, found))
 
-    def _limit_time(self) -> None:
-        """Look after `connect_timeout`: the channel is in no map while none of the sockets is its own."""
-        allowed = self._channel.connect_timeout
+    def limit_time(self) -> None:
+        """Look after `connect_timeout`: the channel is in no map while none of the sockets is its own.
+
+        Again when it has changed.
+        """
+        if self._limit is not None:
+            self._limit.cancel()
+        allowed = limit_of(self._channel, "connect_timeout")
         if allowed is not None and not self._ended:
-            self._limit = self._loop.call_later(allowed, self._run_out)
+            self._limit = self._loop.call_at(self._began + allowed, self._run_out)
 
     def _run_out(self) -> None:
         try:
             tell_of_timeout(self._channel, "connect")
         finally:
-            self._limit_time()
+            self._began = self._loop.now()
+            self.limit_time()
+
+    def note_limit(self) -> None:
+        """Have another `connect_timeout` hold, in the loop's thread."""
+        self._loop.do(self.limit_time)
 
     def cancel(self) -> None:
         """Give everything up: the channel is closed, or connected."""

@@ -11,6 +11,7 @@ from antiphon.endings import OVERFLOW, OWN, because
 from antiphon.failures import ESCAPING, contain
 from antiphon.outbox import weight
 from antiphon.pollers.base import READ, URGENT, WRITE
+from antiphon.sizes import LARGEST
 
 __all__ = ["NO_LIMITS", "Flow", "Limits", "call", "waiting"]
 
@@ -21,6 +22,9 @@ FAST_OUT: Final = 4
 NO_READING: Final = FULL | FAST_IN
 
 _EVERYTHING: Final = READ | WRITE | URGENT
+
+#: As many bytes as LARGEST, which a socket of TLS takes for more.
+_EXACTLY_LARGEST: Final = int(str(LARGEST))
 
 
 class Limits(NamedTuple):
@@ -82,7 +86,8 @@ class Flow:
     def receivable(self, channel: Any, size: int) -> int:
         """How many of `size` bytes may be received now, of a channel with a rate."""
         assert self.bucket_in is not None
-        size = min(size, self.bucket_in.available(self.loop.now()))
+        exactly = _EXACTLY_LARGEST if size is LARGEST else size
+        size = min(exactly, self.bucket_in.available(self.loop.now()))
         if not size:
             self._hold(channel, FAST_IN)
         return size

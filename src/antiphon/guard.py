@@ -62,7 +62,9 @@ class Guard(Flow):
     def begin(self, channel: Any) -> None:
         """Watch the channel from now on."""
         limits = self.limits
-        self.is_quick = limits.rate_out is None and channel._ac_tells_input
+        if limits.message_timeout is not None and channel._ac_keeps_message():
+            self.left_unfinished(channel, is_new=True)
+        self.is_quick = limits.rate_out is None and channel._ac_tells_input()
         if not self.is_quick or limits.rate_in is not None or channel.connecting or _waits(channel):
             self.configure(channel, limits)
         elif limits.idle_timeout is not None and not channel.accepting:
@@ -73,7 +75,7 @@ class Guard(Flow):
         """Watch `limits` from now on."""
         self.limits = limits
         self._set_rates(channel, self.loop.now())
-        self.is_quick = self.bucket_out is None and channel._ac_tells_input
+        self.is_quick = self.bucket_out is None and channel._ac_tells_input()
         channel._ac_state_changed()
         if channel._ac_guard is self:  # It may have too much to send already.
             self._set_timer(channel)

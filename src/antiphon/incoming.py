@@ -66,7 +66,6 @@ class Incoming(Outgoing):
     _ac_counting: tuple[int, int] | None = None
     #: Whether found_terminator() is still to be called for what collect_incoming_data() has or had.
     _ac_owes: bool
-    _ac_tells_input = True
     #: Whether there is anything of the other state: of the read before, or of one that is being handed over.
     _ac_left: bool
     _ac_deaf: bool
@@ -439,6 +438,9 @@ class Incoming(Outgoing):
         assert guard is not None
         guard.left_unfinished(self, size < guard.size)
 
+    def _ac_tells_input(self) -> bool:
+        return getattr(self.handle_read, "__func__", None) is _handle_read
+
     def _ac_owes_message(self) -> bool:
         return self._ac_guard is not None and self._ac_guard.unfinished
 
@@ -463,6 +465,7 @@ class Incoming(Outgoing):
 
 #: A call less for each message, where nobody has overridden it.
 _get_terminator: Final = Incoming.get_terminator
+_handle_read: Final = Incoming.handle_read
 
 
 def position_in(batch: Batch) -> int:

@@ -5,6 +5,7 @@ The attributes, and what is called when a limit is reached.  `guard` watches the
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import getattr_static
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from antiphon.logs import LimitedLog, name_of
 from antiphon.reporting import Reporting
 from antiphon.timers import seconds
 
-__all__ = ["Limited", "computed"]
+__all__ = ["Limited", "computed", "limit_of"]
 
 _limited: Final = LimitedLog(logging.getLogger("antiphon.limits"), burst=10)
 
@@ -33,21 +34,55 @@ class _Limit:
         self.stored = f"_ac_{name}"
 
     def __get__(self, channel: Any, owner: type | None = None) -> Any:
-        return self.default if channel is None else getattr(channel, self.stored, self.default)
+        if channel is None:
+            global _asked  # noqa: PLW0603 (the quickest way to tell)
+            _asked += 1
+            return self.default
+        return getattr(channel, self.stored, self.default)
 
     def __set__(self, channel: Any, value: Any) -> None:
         self.check(self.name, value)
         setattr(channel, self.stored, value)
-        channel._ac_limited = True
-        if channel._ac_loop is not None:
-            channel._ac_do(channel._ac_limits_changed)
+        channel._ac_note_limit()
+
+    def __delete__(self, channel: Any) -> None:
+        if vars(channel).pop(self.stored, self) is self:
+            raise AttributeError(f"{type(channel).__name__} has no {self.name} of its own to delete")
+        channel._ac_note_limit()
 
     def with_default(self, default: Any) -> "_Limit":
         """The same for a subclass that says something else."""
+        return self._made(_Limit, default)
+
+    def told_late(self, default: Any) -> "_Limit":
+        """The same for a class that was assigned something else."""
+        return self._made(_LateLimit, default)
+
+    def _made(self, kind: "type[_Limit]", default: Any) -> "_Limit":
         self.check(self.name, default)
-        limit = _Limit(default, self.check)
+        limit = kind(default, self.check)
         limit.__set_name__(object, self.name)
         return limit
+
+
+class _LateLimit(_Limit):
+    """One in the place of what a class was assigned, which its channels may have hidden by an attribute."""
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        if channel is not None and self.name in (own := vars(channel)):
+            return own[self.name]
+        return super().__get__(channel, owner)
+
+    def __set__(self, channel: Any, value: Any) -> None:
+        self.check(self.name, value)
+        vars(channel).pop(self.name, None)
+        super().__set__(channel, value)
+
+    def __delete__(self, channel: Any) -> None:
+        if vars(channel).pop(self.name, self) is self:
+            super().__delete__(channel)
+        else:
+            channel._ac_note_limit()
 
 
 def _check_seconds(name: str, value: Any) -> None:
@@ -147,10 +182,9 @@ class Limited(Reporting):
     _ac_socket: Any
     _ac_guard: Guard | None
     _ac_loop: Any
+    _ac_do: Callable[..., None]
     #: Whether one was assigned to the channel itself.
     _ac_limited = False
-    #: Whether the guard is told of everything that is received.
-    _ac_tells_input = False
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -205,7 +239,10 @@ class Limited(Reporting):
     @classmethod
     def _ac_find_limits(cls) -> tuple[Any, ...] | None:
         """What the class says, None if it has no limit. Asked anew for each turn in which channels join."""
+        before = _asked
         values = _values(cls)
+        if _asked - before != len(_NAMES):  # One isn't ours, so that a channel's own would have no effect.
+            _take_in(cls)
         return None if values == NO_LIMITS else values
 
     def _ac_guard_in(self, loop: Any, values: tuple[Any, ...] | None) -> None:
@@ -230,6 +267,12 @@ class Limited(Reporting):
         if guard is not None:
             guard.end(self)
 
+    def _ac_note_limit(self) -> None:
+        """Notice that one was assigned to the channel, or taken from it."""
+        self._ac_limited = True
+        if self._ac_loop is not None:
+            self._ac_do(self._ac_limits_changed)
+
     def _ac_limits_changed(self) -> None:
         guard, loop, limits = self._ac_guard, self._ac_loop, _limits_of(self)
         if guard is not None and guard.loop is loop:
@@ -244,6 +287,14 @@ class Limited(Reporting):
         if self._ac_guard is not None:
             self._ac_guard.changed(self)
 
+    def _ac_tells_input(self) -> bool:
+        """Whether the guard is told of everything that is received."""
+        return False
+
+    def _ac_keeps_message(self) -> bool:
+        """Whether an unfinished message is known from before there was a guard."""
+        return False
+
     def _ac_owes_message(self) -> bool:
         """Whether the peer has begun a message and not ended it."""
         return False
@@ -254,6 +305,8 @@ _NAMES: Final = Limits._fields
 assert tuple(_LIMITS) == _NAMES
 _values: Final[Callable[[Any], tuple[Any, ...]]] = attrgetter(*_NAMES)
 
+#: How often a class was asked for a limit that is ours.
+_asked = 0
 #: The last ones that were asked for: channels of a class share them.
 _latest = NO_LIMITS
 
@@ -263,12 +316,33 @@ def _is_the_programs_own(value: Any) -> bool:
     return callable(value) or hasattr(value, "__get__")
 
 
+def _take_in(cls: type[Limited]) -> None:
+    """Make limits of what the class, or a base, was assigned after its definition. What is none stays."""
+    for name in _NAMES:
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        value = vars(owner)[name]
+        if not isinstance(value, _Limit) and not _is_the_programs_own(value):
+            made: Any = owner if issubclass(owner, Limited) else cls
+            with suppress(TypeError, ValueError):  # For each of its channels to be told.
+                setattr(made, name, _LIMITS[name].told_late(value))
+                made._ac_limited = True  # Its channels are asked one by one from now on.
+
+
 def _checked(channel: Limited, name: str, value: Any) -> Any:
     static = getattr_static(type(channel), name)
     if not isinstance(static, _Limit) and _is_the_programs_own(static):
         return getattr(NO_LIMITS, name)
     _LIMITS[name].check(name, value)
     return value
+
+
+def limit_of(channel: Limited, name: str) -> Any:
+    """One limit of a channel; none where its name is that of something of the program's own.
+
+    Raises:
+        TypeError, ValueError: something was assigned to its class that is no limit.
+    """
+    return _checked(channel, name, getattr(channel, name))
 
 
 def _limits_of(channel: Limited) -> Limits | None:

@@ -219,6 +219,12 @@ class Backlog:
             OSError: what accept(2) says.
         """
         census, limit = self._census(), self._channel.max_connections_per_peer
+        for name, value in (
+            ("max_connections", self._channel.max_connections),
+            ("max_connections_per_peer", limit),
+        ):
+            if value is not None and type(value) is not int:
+                checked_limit(name, value)
         self._bound_refusals()
         while self._left > 0 and not self._has_no_room(census):
             pair = self.accept(listening)

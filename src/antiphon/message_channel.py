@@ -433,6 +433,9 @@ class MessageChannel(async_chat):
     def _ac_drop(self) -> None:
         self._ac_buffer = self._ac_messages = self._ac_ends = self._ac_progress = None
 
+    def _ac_keeps_message(self) -> bool:
+        return self._ac_buffer is not None and self._ac_messages is None and not self._ac_cork
+
     def _ac_owes_message(self) -> bool:
         return self._ac_buffer is not None and async_chat._ac_owes_message(self)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from antiphon.channel_socket import ChannelSocket
 from antiphon.endings import OWN
 from antiphon.errors import WouldBlock
+from antiphon.limits import limit_of
 from antiphon.outbox import CloseMark, Outbox, ProducerFailed
 from antiphon.pollers.base import READ, WRITE
 from antiphon.secure_socket import LARGEST_RECORD, LATER
@@ -381,5 +382,5 @@ class Secured(ChannelSocket):
 
 
 def _seconds_to_close(channel: Any) -> float:
-    seconds: float | None = channel.close_timeout
+    seconds: float | None = limit_of(channel, "close_timeout")
     return CLOSE_TIMEOUT if seconds is None else seconds
