@@ -217,20 +217,32 @@ def test_who_does_not_read_the_answers_is_not_read_from(stage: Stage, made: Any)
     assert stage.waits_for(channel) & READ
 
 
-@EACH
-def test_what_was_read_and_not_delivered_comes_when_the_output_is_drained(stage: Stage, made: Any) -> None:
-    class Answering(made):  # type: ignore[misc]
-        coalesce_pushes = False
+def generous(made: Any, by_producer: bool = False) -> Any:
+    """A class that answers each message with fifty bytes."""
+
+    class Generous(made):  # type: ignore[misc]
+        def answer(self) -> None:
+            (self.push_with_producer if by_producer else self.push)(bytes(50))
 
         def message_received(self, message: bytes) -> None:
             super().message_received(message)
-            self.push(bytes(60))
+            self.answer()
 
         def found_terminator(self) -> None:
             super().found_terminator()
-            self.push(bytes(60))
+            self.answer()
 
-    channel = stage.channel(Answering, takes=[0] * 3, high_water=100, low_water=50, backpressure=True)
+    return Generous
+
+
+@EACH
+@pytest.mark.parametrize("coalesces", [False, True])
+def test_what_was_read_and_not_delivered_comes_when_the_output_is_drained(
+    stage: Stage, made: Any, coalesces: bool
+) -> None:
+    marks: dict[str, Any] = {"high_water": 80, "low_water": 50, "backpressure": True}
+    takes = [0] * (2 if coalesces else 3)
+    channel = stage.channel(generous(made), takes=takes, coalesce_pushes=coalesces, **marks)
     stage.arrives(channel, b"1\n2\n3\n4\n")
     stage.turn()
     assert channel.messages == [b"1", b"2"]
@@ -363,16 +375,36 @@ def test_a_channel_that_wants_to_live_on_is_closed_all_the_same(stage: Stage) ->
     assert channel.closing
 
 
-def test_what_one_read_causes_is_weighed_when_it_is_dealt_with(stage: Stage) -> None:
-    class Generous(Messages):
-        def message_received(self, message: bytes) -> None:
-            super().message_received(message)
-            self.push(bytes(50))
-
-    channel = stage.channel(Generous, takes=[10], max_outgoing=100)
-    stage.arrives(channel, b"1\n2\n3\n")
+@EACH
+@pytest.mark.parametrize("by_producer", [False, True])
+def test_one_read_can_cause_no_more_than_the_cap(stage: Stage, made: Any, by_producer: bool) -> None:
+    channel = stage.channel(generous(made, by_producer), takes=[10], max_outgoing=100)
+    stage.arrives(channel, b"1\n2\n3\n4\n5\n")
     stage.turn()
     assert channel.messages == [b"1", b"2", b"3"]
+    assert channel.closing
+
+
+def test_a_cap_that_is_above_what_a_read_causes_costs_no_second_send(stage: Stage) -> None:
+    channel = stage.channel(generous(Messages), high_water=400, max_outgoing=1000)
+    for _ in range(10):
+        stage.arrives(channel, b"1\n2\n3\n4\n5\n")
+        stage.turn()
+    assert list(map(len, channel.socket.sent)) == [250] * 10
+
+
+def test_what_another_thread_pushes_in_the_middle_of_a_read_is_weighed_at_its_end(stage: Stage) -> None:
+    class Helped(Messages):
+        def message_received(self, message: bytes) -> None:
+            super().message_received(message)
+            thread = threading.Thread(target=self.push, args=[bytes(101)])
+            thread.start()
+            thread.join()
+
+    channel = stage.channel(Helped, takes=[0], max_outgoing=100)
+    stage.arrives(channel, b"1\n2\n")
+    stage.turn()
+    assert channel.messages == [b"1", b"2"]
     assert channel.closing
 
 

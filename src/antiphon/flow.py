@@ -4,6 +4,7 @@ What is too much is held: the loop doesn't wait for what the channel may not do.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from antiphon.bucket import Bucket
@@ -23,8 +24,8 @@ NO_READING: Final = FULL | FAST_IN
 
 _EVERYTHING: Final = READ | WRITE | URGENT
 
-#: As many bytes as LARGEST, which a socket of TLS takes for more.
-_EXACTLY_LARGEST: Final = int(str(LARGEST))
+#: Bytes that are read at once of a channel with a rate: LARGEST itself is taken for more by a socket of TLS.
+_MOST: Final = LARGEST - 1
 
 
 class Limits(NamedTuple):
@@ -41,6 +42,11 @@ class Limits(NamedTuple):
     backpressure: bool = False
     rate_in: float | None = None
     rate_out: float | None = None
+
+    def room(self, size: int) -> float:
+        """Bytes by which a queue of `size` bytes may grow before it crosses a mark."""
+        marks = [mark for mark in (self.high_water, self.max_outgoing) if mark is not None and mark >= size]
+        return min(marks) - size if marks else inf
 
     @property
     def low(self) -> int:
@@ -61,9 +67,21 @@ class Flow:
         interest: the bits that the channel may wait for.
         bucket_in: the bytes that may be received now; None for any.
         bucket_out: the bytes that may be sent now; None for any.
+        room: bytes that may be pushed before it is to be found out again how much waits; whoever pushes them
+            without sending takes them off.
     """
 
-    __slots__ = ("_full", "_held", "_held_at", "bucket_in", "bucket_out", "interest", "limits", "loop")
+    __slots__ = (
+        "_full",
+        "_held",
+        "_held_at",
+        "bucket_in",
+        "bucket_out",
+        "interest",
+        "limits",
+        "loop",
+        "room",
+    )
 
     def __init__(self, loop: Any, limits: Limits) -> None:
         self.loop: Any = loop
@@ -72,6 +90,7 @@ class Flow:
         self.bucket_in: Bucket | None = None
         self.bucket_out: Bucket | None = None
         self._full = False
+        self.room: float = 0
         self._held = 0
         self._held_at = 0.0
 
@@ -86,8 +105,7 @@ class Flow:
     def receivable(self, channel: Any, size: int) -> int:
         """How many of `size` bytes may be received now, of a channel with a rate."""
         assert self.bucket_in is not None
-        exactly = _EXACTLY_LARGEST if size is LARGEST else size
-        size = min(exactly, self.bucket_in.available(self.loop.now()))
+        size = min(size, _MOST, self.bucket_in.available(self.loop.now()))
         if not size:
             self._hold(channel, FAST_IN)
         return size
@@ -127,6 +145,15 @@ class Flow:
                 self._release(channel, reason, now)
 
     # -- the queue -----------------------------------------------------------------------------------
+
+    def crosses_a_mark(self, channel: Any) -> bool:
+        """Whether too much waits, now that there is no room left."""
+        size, limits = waiting(channel), self.limits
+        crosses = (limits.max_outgoing is not None and size > limits.max_outgoing) or (
+            limits.high_water is not None and size > limits.high_water and not self._full
+        )
+        self.room = 0 if crosses else limits.room(size)  # Some of it is sent now.
+        return crosses
 
     def _weigh(self, channel: Any) -> None:
         """Look whether the queue has crossed a mark."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from antiphon.asyncore import dispatcher
 from antiphon.dropping import drops_output
 from antiphon.half_closing import EndOfOutput
-from antiphon.outbox import DELIVERING, Outbox
+from antiphon.outbox import DELIVERING, Outbox, weight
 from antiphon.spawning import Waiter
 
 __all__ = ["Queueing"]
@@ -148,6 +148,10 @@ class Queueing(dispatcher):
                 self._ac_enqueue(data)
         if not self._ac_cork:
             self._ac_do(self._ac_flush)
+        elif (guard := self._ac_guard) is not None:
+            guard.room = room = guard.room - len(data)
+            if room < 0:
+                self._ac_relieve()
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
@@ -169,6 +173,17 @@ class Queueing(dispatcher):
         self._ac_enqueue(producer)
         if not self._ac_cork:
             self._ac_do(self._ac_flush)
+        elif (guard := self._ac_guard) is not None:
+            guard.room -= weight(producer)
+            if guard.room < 0:
+                self._ac_relieve()
+
+    def _ac_relieve(self) -> None:
+        """Have too much not wait until all that was received is delivered."""
+        guard, loop = self._ac_guard, self._ac_loop
+        if guard is not None and guard.crosses_a_mark(self) and loop is not None and loop.in_turn():
+            self._ac_flush()
+            self._ac_look_at_limits()
 
     def _ac_can_be_sent(self, item: Any) -> bool:
         kinds = (bytes, str) if self.use_encoding else bytes
