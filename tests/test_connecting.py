@@ -524,6 +524,17 @@ def test_localhost_is_found_and_connected_to(wires: Wires) -> None:
         assert client.events == [("connect", server.getsockname())]
 
 
+def test_a_datagram_socket_of_the_channel_s_own_leads_to_datagrams(names: Names, wires: Wires) -> None:
+    names.answer = [(V4, ("255.255.255.255", 9)), (V4, ("127.0.0.1", 9))]  # EACCES without SO_BROADCAST.
+    client = wires.keep(Client(wires.map()))
+    client.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(("example.org", 9))
+    _until(lambda: client.connected, client._map, False)
+    assert names.asked == [("example.org", 9, socket.AF_INET, socket.SOCK_DGRAM)]
+    assert client.socket.type == socket.SOCK_DGRAM
+    assert client.addr == ("127.0.0.1", 9)
+
+
 def local_addresses() -> list[str]:
     """IPv6 addresses of this machine, link-local ones with their scope; Linux tells."""
     try:

@@ -133,6 +133,7 @@ class Search:
         own = channel._ac_socket
         #: The channel's own socket, as long as it is unused; an earlier search may have closed it.
         self._first: Any = None if own is None or own.fileno() < 0 else own
+        self._kind = getattr(self._first, "type", channel._ac_kind)
         self._addresses: list[Address] = []
         self._attempts: set[Attempt] = set()
         self._errors: list[tuple[Any, OSError]] = []
@@ -156,7 +157,7 @@ class Search:
             family = _family_of(self._local)
         host, port, *_ = self._address
         tell = self._loop.call_soon_threadsafe
-        resolve(host, port, family, self._channel._ac_kind, lambda found: tell(self._resolved, found))
+        resolve(host, port, family, self._kind, lambda found: tell(self._resolved, found))
 
     def limit_time(self) -> None:
         """Look after `connect_timeout`: the channel is in no map while none of the sockets is its own.
@@ -243,7 +244,7 @@ class Search:
             sock, self._first = self._first, None
             self._channel.del_channel()
         else:
-            sock = self._channel._ac_make_socket(family, self._channel._ac_kind)
+            sock = self._channel._ac_make_socket(family, self._kind)
             sock.setblocking(False)
         return sock
 
