@@ -458,6 +458,21 @@ def test_a_port_that_there_is_not_is_refused_for_a_name_as_for_a_number(
     assert client.events == []
 
 
+@pytest.mark.parametrize("tls", [None, True])
+def test_of_an_attempt_that_fails_at_once_nothing_is_left_in_the_map(network: FakeNetwork, tls: Any) -> None:
+    network.prepare(ScriptedSocket(connect_ex=[errno.ECONNREFUSED]), ScriptedSocket())
+    client = Client()
+    with pytest.raises(ConnectionRefusedError):
+        client.connect(("192.0.2.7", 80), tls=tls)
+    assert network.sockets[0].closed
+    assert not network.map
+    network.run()
+    assert client.events == []
+    client.connect(("192.0.2.7", 80))
+    network.run()
+    assert client.events == [("connect", ("192.0.2.7", 80))]
+
+
 def test_a_socket_that_is_connected_stays_so(network: FakeNetwork, names: Names) -> None:
     network.prepare(ScriptedSocket(connect_ex=[errno.EISCONN]))
     client = Client()

@@ -50,6 +50,7 @@ class Connecting(Endpoint):
     #: Of the sockets that it connects with.
     _ac_kind = int(socket.SOCK_STREAM)
     _ac_timers: set[Any] | None
+    del_channel: Callable[[], None]
 
     def connect(
         self,
@@ -92,9 +93,22 @@ class Connecting(Endpoint):
             return
         if sock is None:
             self.create_socket(_family_of(address))
-        if local_address is not None:
-            self.socket.bind(local_address)
-        super().connect(_with_scope(address))
+        try:
+            if local_address is not None:
+                self.socket.bind(local_address)
+            super().connect(_with_scope(address))
+        except OSError:
+            if sock is None and not self.connected and not self.closing:
+                self._ac_drop_socket()
+            raise
+
+    def _ac_drop_socket(self) -> None:
+        """Be without the socket that was made for an attempt that has failed at once."""
+        sock = self._ac_socket
+        self.del_channel()
+        self.connecting = False
+        self._ac_socket = self._ac_tls = None
+        sock.close()
 
     def _ac_note_limit(self) -> None:
         super()._ac_note_limit()
