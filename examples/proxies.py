@@ -2,6 +2,7 @@
 
     python examples/proxies.py socks5://127.0.0.1:1080 example.org 443 --tls
     python examples/proxies.py http://user:secret@127.0.0.1:3128 example.org 80
+    python examples/proxies.py https://proxy.example example.org 443 --tls
 
 asks a web server for its first page, and prints what it says first. Needs `pip install socksio h11`.
 """
@@ -158,16 +159,23 @@ class Tunnel(async_chat):
         proxy: address of the proxy.
         negotiation: what is said to it.
         seconds: that all of this may take.
+        tls: what TLS is spoken with to the proxy itself: a context, or True for the default.
     """
 
     def __init__(
-        self, channel: Any, proxy: Any, negotiation: Negotiation, *, seconds: float = PATIENCE
+        self,
+        channel: Any,
+        proxy: Any,
+        negotiation: Negotiation,
+        *,
+        seconds: float = PATIENCE,
+        tls: Any = None,
     ) -> None:
         super().__init__(map=channel._map)
-        self.channel, self.negotiation = channel, negotiation
+        self.channel, self.negotiation, self.tls = channel, negotiation, tls
         late = TimeoutError(f"wanted the proxy to be done within {seconds:g} s, found it at work")
         self.call_later(seconds, self.handle_connect_failed, late)
-        self.connect(proxy)
+        self.connect(proxy, tls=tls)
 
     def handle_connect(self) -> None:
         """Begin."""
@@ -176,18 +184,24 @@ class Tunnel(async_chat):
     def handle_read(self) -> None:
         """Look at what has arrived, and take of it what the proxy has said."""
         try:
-            seen = self.socket.recv(PEEK, socket.MSG_PEEK)
-            if not seen:
-                raise ConnectionResetError("the proxy has hung up")
-            self.socket.recv(self.negotiation.receive(seen))
+            while not self.negotiation.done:
+                self.take()
+                self.push(self.negotiation.data_to_send())
         except BlockingIOError:
             return
         except OSError as error:
             self.handle_connect_failed(error)
             return
-        self.push(self.negotiation.data_to_send())
-        if self.negotiation.done:
-            self.hand_over()
+        self.hand_over()
+
+    def take(self) -> None:
+        """Take what the proxy has said. What comes by TLS can't be looked at: it comes by bytes."""
+        seen = self.socket.recv(1) if self.tls else self.socket.recv(PEEK, socket.MSG_PEEK)
+        if not seen:
+            raise ConnectionResetError("the proxy has hung up")
+        used = self.negotiation.receive(seen)
+        if not self.tls:
+            self.socket.recv(used)
 
     def hand_over(self) -> None:
         """Give the connection to the channel, and end without it."""
@@ -199,7 +213,7 @@ class Tunnel(async_chat):
             sock.close()
             return
         try:
-            channel.set_socket(sock)
+            channel.set_socket(relayed(sock, channel) if self.tls else sock)
             channel.addr = self.negotiation.target
             channel.handle_connect_event()
         except Exception:
@@ -214,20 +228,78 @@ class Tunnel(async_chat):
             self.channel.handle_error()
         self.channel.close()
 
+    def handle_tls_error(self, error: Any) -> None:
+        """The proxy can't be trusted, or TLS has broken off."""
+        self.handle_connect_failed(error)
+
     def handle_close(self) -> None:
         """The connection is lost."""
         self.handle_connect_failed(ConnectionResetError("the proxy has hung up"))
 
 
-def connect_through(proxy: str, channel: Any, host: str, port: int) -> Tunnel:
-    """Connect `channel` to a host by way of a proxy: "socks5://name:password@host:port", or "http://…"."""
+class Relay(async_chat):
+    """One end of two: sends what the other receives, and waits with it where one is slow."""
+
+    high_water = 262_144
+    channel: Any
+    other: "Relay"
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        """Pass on."""
+        self.other.push(data)
+
+    def handle_output_full(self) -> None:
+        """Have the other wait."""
+        self.other.pause_reading()
+
+    def handle_output_drained(self) -> None:
+        """Have it go on."""
+        self.other.resume_reading()
+
+    def handle_eof(self) -> None:
+        """Pass the end of this direction on; of both, if the channel has closed."""
+        if self.channel.closing:
+            self.handle_close()
+        else:
+            self.other.shutdown_write()
+
+    def handle_close(self) -> None:
+        """End: the other, when all has left."""
+        self.close()
+        self.other.close_when_done()
+
+
+def relayed(sock: Any, channel: Any) -> socket.socket:
+    """A socket for what is TLS's by `sock`: the far end may want another TLS in it."""
+    near, inside = socket.socketpair()
+    outer, inner = Relay(sock, channel._map), Relay(inside, channel._map)
+    for relay, other in (outer, inner), (inner, outer):
+        relay.channel, relay.other = channel, other
+        relay.set_terminator(None)
+    near.setblocking(False)
+    return near
+
+
+def connect_through(proxy: str, channel: Any, host: str, port: int, *, tls: Any = True) -> Tunnel:
+    """Connect `channel` to a host by way of a proxy.
+
+    Args:
+        proxy: "socks5://name:password@host:port", "http://…"; "https://…" if TLS is spoken to the proxy.
+        channel: see `Tunnel`.
+        host: of the far end.
+        port: of the far end.
+        tls: with `https`, the context for the proxy; the default verifies its certificate.
+    """
     url = urlsplit(proxy)
-    kinds: dict[str, Any] = {"socks5": (Socks5, 1080), "http": (HttpConnect, 3128)}
+    connects = {"http": (HttpConnect, 3128), "https": (HttpConnect, 443)}
+    kinds: dict[str, Any] = {"socks5": (Socks5, 1080), **connects}
     if url.scheme not in kinds or not url.hostname:
-        raise ValueError(f"wanted socks5://host:port or http://host:port, found {proxy!r}")
+        wanted = "socks5://host:port, http://host:port or https://host:port"
+        raise ValueError(f"wanted {wanted}, found {proxy!r}")
     kind, usual = kinds[url.scheme]
     negotiation = kind(host, port, unquote(url.username or ""), unquote(url.password or ""))
-    return Tunnel(channel, (url.hostname, url.port or usual), negotiation)
+    address = url.hostname, url.port or usual
+    return Tunnel(channel, address, negotiation, tls=tls if url.scheme == "https" else None)
 
 
 # -- a channel like any other --------------------------------------------------------------------------------
@@ -265,7 +337,7 @@ class FirstPage(MessageChannel):
 def main() -> int:
     """Fetch; 0 if that succeeds."""
     parser = argparse.ArgumentParser(description="Connects through a proxy.")
-    parser.add_argument("proxy", help="socks5://[name:password@]host[:port] or http://…")
+    parser.add_argument("proxy", help="socks5://[name:password@]host[:port], http://… or https://…")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--tls", action="store_true", help="speak TLS with the host")

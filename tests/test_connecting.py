@@ -370,6 +370,121 @@ def test_with_the_switch_the_name_is_the_system_s_to_find(network: FakeNetwork, 
     assert names.asked == []
 
 
+# -- another attempt -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_socket", [False, True])
+@pytest.mark.parametrize("another", [("192.0.2.8", 80), ("backup.example", 80)])
+def test_a_handler_of_a_name_s_failure_may_try_another(
+    network: FakeNetwork, names: Names, another: Any, has_socket: bool
+) -> None:
+    class Stubborn(Client):
+        def handle_connect_failed(self, error: OSError) -> None:
+            super().handle_connect_failed(error)
+            names.answer = list(ALL)
+            if has_socket:
+                self.create_socket()
+            self.connect(another)
+
+    names.answer = OSError(errno.EIO, "broken")
+    client = Stubborn()
+    client.connect(("example.org", 80))
+    network.run()
+    assert [type(event) for event in client.events] == [ConnectFailed, tuple]
+    assert client.connected
+    client.close()
+    assert not network.map
+    assert not network.loop.busy
+
+
+@pytest.mark.parametrize("has_socket", [False, True])
+@pytest.mark.parametrize("another", [("192.0.2.8", 80), ("second.example", 80)])
+def test_only_the_last_of_two_attempts_is_gone_on_with(
+    network: FakeNetwork, names: Names, another: Any, has_socket: bool
+) -> None:
+    names.answer = None
+    client = Client()
+    if has_socket:
+        client.create_socket()
+    client.connect(("example.org", 80))
+    first = names.found
+    names.answer = [(V4, SECOND)]
+    client.connect(another)
+    first(list(ALL))
+    network.run()
+    assert client.events == [("connect", another if another[0][0] == "1" else SECOND)]
+    assert list(network.map.values()) == [client]
+    assert not network.loop.busy
+
+
+def test_an_attempt_on_the_channel_s_own_socket_is_given_up_for_another(
+    network: FakeNetwork, names: Names
+) -> None:
+    own = Silent()
+    network.prepare(own)
+    client = Client()
+    client.create_socket()
+    client.connect(("example.org", 80))
+    network.run(0.1)
+    client.connect(("192.0.2.8", 80))
+    network.run()
+    assert own.closed
+    assert client.events == [("connect", ("192.0.2.8", 80))]
+    assert list(network.map.values()) == [client]
+
+
+def test_a_socket_that_is_set_meanwhile_is_the_one(network: FakeNetwork, names: Names) -> None:
+    names.answer = None
+    client = Client()
+    client.connect(("example.org", 80))
+    client.create_socket()
+    own = client.socket
+    client.connect(("192.0.2.8", 80))
+    names.found(list(ALL))
+    network.run()
+    assert client.socket is own
+    assert not own.closed
+    assert client.events == [("connect", ("192.0.2.8", 80))]
+
+
+@pytest.mark.parametrize("port", [65_536, -1])
+def test_a_port_that_there_is_not_is_refused_for_a_name_as_for_a_number(
+    network: FakeNetwork, names: Names, port: int
+) -> None:
+    client = Client()
+    with pytest.raises(OverflowError, match=f"wanted a port of 0 to 65535, found {port}"):
+        client.connect(("example.org", port))
+    assert names.asked == []
+    assert client.events == []
+
+
+@pytest.mark.parametrize("tls", [None, True])
+def test_of_an_attempt_that_fails_at_once_nothing_is_left_in_the_map(network: FakeNetwork, tls: Any) -> None:
+    network.prepare(ScriptedSocket(connect_ex=[errno.ECONNREFUSED]), ScriptedSocket())
+    client = Client()
+    with pytest.raises(ConnectionRefusedError):
+        client.connect(("192.0.2.7", 80), tls=tls)
+    assert network.sockets[0].closed
+    assert not network.map
+    network.run()
+    assert client.events == []
+    client.connect(("192.0.2.7", 80))
+    network.run()
+    assert client.events == [("connect", ("192.0.2.7", 80))]
+
+
+def test_a_socket_that_is_connected_stays_so(network: FakeNetwork, names: Names) -> None:
+    network.prepare(ScriptedSocket(connect_ex=[errno.EISCONN]))
+    client = Client()
+    client.create_socket()
+    own = client.socket
+    client.connect(("example.org", 80))
+    network.run()
+    assert client.socket is own
+    assert not own.closed
+    assert client.connected
+
+
 @pytest.mark.parametrize("raised", [ArithmeticError, ExitNow])
 def test_what_a_handler_raises_goes_where_it_always_goes(
     network: FakeNetwork, names: Names, raised: type[Exception], caplog: pytest.LogCaptureFixture
@@ -422,6 +537,17 @@ def test_localhost_is_found_and_connected_to(wires: Wires) -> None:
         client.connect(("localhost", server.getsockname()[1]))
         _until(lambda: client.connected, channels, False)
         assert client.events == [("connect", server.getsockname())]
+
+
+def test_a_datagram_socket_of_the_channel_s_own_leads_to_datagrams(names: Names, wires: Wires) -> None:
+    names.answer = [(V4, ("255.255.255.255", 9)), (V4, ("127.0.0.1", 9))]  # EACCES without SO_BROADCAST.
+    client = wires.keep(Client(wires.map()))
+    client.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(("example.org", 9))
+    _until(lambda: client.connected, client._map, False)
+    assert names.asked == [("example.org", 9, socket.AF_INET, socket.SOCK_DGRAM)]
+    assert client.socket.type == socket.SOCK_DGRAM
+    assert client.addr == ("127.0.0.1", 9)
 
 
 def local_addresses() -> list[str]:

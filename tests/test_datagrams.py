@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import loop_support
-from antiphon import datagrams
+from antiphon import asyncore, datagrams
 from antiphon.datagrams import DatagramChannel
 from antiphon.testing import FakeNetwork, error
 from loop_support import Wires, spin, wires
@@ -279,6 +279,25 @@ def test_an_error_that_was_dealt_with_already_is_none() -> None:
 
 
 UNIX: int = getattr(socket, "AF_UNIX", 0)
+
+
+@pytest.mark.parametrize("has_socket", [False, True])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_who_connects_to_a_name_or_a_number_sends_datagrams_there(
+    channels: Any, bound: Callable[..., Any], wires: Wires, host: str, has_socket: bool, caplog: Any
+) -> None:
+    caplog.set_level("INFO")
+    server, client = bound(), wires.keep(Noting(map=channels))
+    if has_socket:
+        client.create_socket()
+    client.connect((host, server.socket.getsockname()[1]))
+    for _ in range(100):
+        if not client.connected and not client.closing:
+            asyncore.loop(1, map=channels, count=1)
+    assert client.send_datagram(b"hello")
+    spin(channels)
+    assert server.received == [(b"hello", client.socket.getsockname())]
+    assert caplog.messages == []
 
 
 @pytest.mark.skipif(not UNIX, reason="about Unix sockets")

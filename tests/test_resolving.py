@@ -75,6 +75,21 @@ def test_a_name_that_is_not_found_is_an_error(name: str) -> None:
     assert isinstance(found_for(name, 80, socket.AF_UNSPEC, socket.SOCK_STREAM), socket.gaierror)
 
 
+@pytest.mark.parametrize("trouble", [RuntimeError("out of order"), []])
+def test_whatever_goes_wrong_is_an_error_and_ends_the_search(
+    monkeypatch: pytest.MonkeyPatch, trouble: Any
+) -> None:
+    def getaddrinfo(*_: Any) -> Any:
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    found = found_for("example.org", 80, socket.AF_UNSPEC, socket.SOCK_STREAM)
+    assert isinstance(found, OSError)
+    assert found.strerror == ("out of order" if trouble else "no address")
+
+
 def test_only_so_many_are_looked_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     release, running = threading.Event(), threading.Semaphore(0)
     most = 0

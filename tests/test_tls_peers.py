@@ -18,6 +18,7 @@ from tls_support import (
     server_context,
     sockets,
     start,
+    turn,
     turn_until,
 )
 
@@ -147,3 +148,24 @@ def test_a_session_is_resumed(version: str) -> None:
             session = channel.tls_session
             assert session is not None
             peer.goodbye()
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_there_is_no_session_before_the_handshake_is_done_nor_of_one_that_has_failed(version: str) -> None:
+    seen: list[Any] = []
+
+    class Looking(Lines):
+        def handle_tls_error(self, error: Any) -> None:
+            seen.append(self.tls_session)
+            super().handle_tls_error(error)
+
+    with a_map() as channels, sockets() as (near, far):
+        channel = Looking(near, channels)
+        start(channel, server_side=False, context=client_context(version=version))
+        turn(channels)
+        assert channel.tls_session is None
+        far.setblocking(False)
+        assert far.recv(65_536)
+        far.sendall(b"no TLS at all, this is plain\n")
+        turn_until(channels, lambda: channel.closing)
+        assert seen == [None]

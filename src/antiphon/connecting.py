@@ -31,7 +31,10 @@ ATTEMPT_DELAY: Final = 0.25
 #: Seconds after which a name that was not found yet is taken for one that will not be.
 RESOLVED_WITHIN: Final = 60.0
 
-_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+#: Also what is connected already: the attempt finds that out.
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR, errno.EISCONN})
+
+_LARGEST_PORT: Final = 65_535
 
 
 class Connecting(Endpoint):
@@ -44,7 +47,10 @@ class Connecting(Endpoint):
 
     resolves_names = True
     _map: Any
+    #: Of the sockets that it connects with.
+    _ac_kind = int(socket.SOCK_STREAM)
     _ac_timers: set[Any] | None
+    del_channel: Callable[[], None]
 
     def connect(
         self,
@@ -58,7 +64,7 @@ class Connecting(Endpoint):
 
         A host may be a name: it is looked up in another thread, and each of its addresses is tried. A channel
         that has made its socket tries those of the socket's family; one that has none, all of them, and is
-        given a socket then.
+        given a socket then. An earlier search for a name that has not ended is given up.
 
         Args:
             address: (host, port), or what else the socket's family takes.
@@ -70,27 +76,60 @@ class Connecting(Endpoint):
 
         Raises:
             OSError: the connection failed at once.
+            OverflowError: the port is none.
             TypeError, ValueError: TLS can't be spoken like that (see `start_tls`).
         """
+        has_name = self.resolves_names and is_name(address)
+        if has_name:
+            _check_port(address[1])
+        if self._ac_searched:
+            self._ac_give_up_search()
         if tls is not None and tls is not False:
             name = address[0].partition("%")[0] if isinstance(address, tuple) else None
             self._ac_start_tls(tls, server_side=False, server_hostname=server_hostname or name, before=None)
         sock = self._ac_socket
-        if self.resolves_names and is_name(address) and (sock is None or _is_internet(sock)):
+        if has_name and (sock is None or _is_internet(sock)):
             Search(self, address, local_address).begin()
             return
         if sock is None:
             self.create_socket(_family_of(address))
-        if local_address is not None:
-            self.socket.bind(local_address)
-        super().connect(_with_scope(address))
+        try:
+            if local_address is not None:
+                self.socket.bind(local_address)
+            super().connect(_with_scope(address))
+        except OSError:
+            if sock is None and not self.connected and not self.closing:
+                self._ac_drop_socket()
+            raise
+
+    def _ac_drop_socket(self) -> None:
+        """Be without the socket that was made for an attempt that has failed at once."""
+        sock = self._ac_socket
+        self.del_channel()
+        self.connecting = False
+        self._ac_socket = self._ac_tls = None
+        sock.close()
 
     def _ac_note_limit(self) -> None:
         super()._ac_note_limit()
         if self._ac_searched:
-            for search in tuple(self._ac_timers or ()):
-                if isinstance(search, Search):
-                    search.note_limit()
+            for search in self._ac_searches():
+                search.note_limit()
+
+    def _ac_give_up_search(self) -> None:
+        """Look for no connection by name any more, if that is being done."""
+        for search in self._ac_searches():
+            search.cancel()
+            if self._fileno is None:
+                self._ac_socket = None  # The search had it, and has closed it.
+
+    def _ac_forget_socket(self) -> None:
+        super()._ac_forget_socket()
+        if self._ac_searched:
+            self._ac_give_up_search()
+
+    def _ac_searches(self) -> "list[Search]":
+        return [entry for entry in self._ac_timers or () if isinstance(entry, Search)]
 
 
 class Search:
@@ -105,7 +144,10 @@ class Search:
         self._channel, self._address, self._local = channel, address, local_address
         self._loop: Loop = channel._ac_loop or loop_of(channel._map)
         self._began = self._loop.now()
-        self._first: Any = channel._ac_socket
+        own = channel._ac_socket
+        #: The channel's own socket, as long as it is unused; an earlier search may have closed it.
+        self._first: Any = None if own is None or own.fileno() < 0 else own
+        self._kind = getattr(self._first, "type", channel._ac_kind)
         self._addresses: list[Address] = []
         self._attempts: set[Attempt] = set()
         self._errors: list[tuple[Any, OSError]] = []
@@ -116,6 +158,7 @@ class Search:
         channel = self._channel
         channel.addr = self._address
         channel._ac_searched = True
+        channel._ac_hung_up = channel._ac_hung_up or ""  # What is its socket next may not be the first.
         channel._ac_paused = True  # Its own socket tells nothing as long as it is unused.
         channel.connected = False
         channel.connecting = True
@@ -128,7 +171,7 @@ class Search:
             family = _family_of(self._local)
         host, port, *_ = self._address
         tell = self._loop.call_soon_threadsafe
-        resolve(host, port, family, socket.SOCK_STREAM, lambda found: tell(self._resolved, found))
+        resolve(host, port, family, self._kind, lambda found: tell(self._resolved, found))
 
     def limit_time(self) -> None:
         """Look after `connect_timeout`: the channel is in no map while none of the sockets is its own.
@@ -158,6 +201,7 @@ class Search:
         if self._limit is not None:
             self._limit.cancel()
         self._channel._ac_timer_group().discard(self)
+        self._channel._ac_paused = False
         self._timer.cancel()
         for attempt in self._attempts:
             attempt.give_up()
@@ -214,7 +258,7 @@ class Search:
             sock, self._first = self._first, None
             self._channel.del_channel()
         else:
-            sock = self._channel._ac_make_socket(family, socket.SOCK_STREAM)
+            sock = self._channel._ac_make_socket(family, self._kind)
             sock.setblocking(False)
         return sock
 
@@ -237,7 +281,6 @@ class Search:
         if own is not None and own is not sock:
             channel.del_channel()
             own.close()
-        channel._ac_paused = False
         try:
             channel.set_socket(sock)
             channel.addr = address
@@ -321,6 +364,12 @@ class Attempt(Endpoint):
     def close(self) -> None:
         """Close the channel: who closes all that is in a map means that one."""
         self._channel.close()
+
+
+def _check_port(port: Any) -> None:
+    """Refuse what getaddrinfo(3) of some systems would take modulo 65,536."""
+    if isinstance(port, int) and not 0 <= port <= _LARGEST_PORT:
+        raise OverflowError(f"wanted a port of 0 to {_LARGEST_PORT}, found {port}")
 
 
 def _is_internet(sock: Any) -> bool:

@@ -62,6 +62,7 @@ class DatagramChannel(dispatcher):
     max_datagram_size = 65_536
     max_queued = 262_144
 
+    _ac_kind = int(socket.SOCK_DGRAM)
     #: (datagram, address) of those that wait.
     _ac_queue_out: deque[tuple[bytes, Any]]
     _ac_queued = 0
@@ -106,6 +107,9 @@ class DatagramChannel(dispatcher):
     def outgoing(self) -> int:
         """The bytes that wait to be sent."""
         return self._ac_queued
+
+    def handle_connect(self) -> None:
+        """Called when `connect` has set the address that datagrams are sent to, and taken from."""
 
     # -- what the peers say --------------------------------------------------------------------------
 

@@ -327,7 +327,8 @@ class Endpoint(Securing):
     def handle_connect_failed(self, error: OSError) -> None:
         """Called when a connection could not be made. By default raises the error, for `handle_error`.
 
-        The channel is closed after that, unless it was given another socket, as `create_socket` does.
+        The channel is closed after that, unless it was given another socket, as `create_socket` does, or
+        connects to a name.
 
         Args:
             error: why; a `ConnectFailed`, with the error of each address, where a name was looked up.
@@ -344,8 +345,12 @@ class Endpoint(Securing):
             self.handle_connect_failed(error)
         finally:
             del error
-        if self._ac_socket is sock and not self.closing:
+        if self._ac_socket is sock and not self.closing and not self._ac_searches():
             self.close()
+
+    def _ac_searches(self) -> list[Any]:
+        """The searches for a name to connect to that go on."""
+        return []
 
     @noticed
     def handle_expt_event(self) -> None:

@@ -60,10 +60,14 @@ def _look_up(host: str, port: Any, family: int, kind: int, found: Found) -> None
         try:
             entries = socket.getaddrinfo(host, port, family, kind)
             result = list(dict.fromkeys((int(entry[0]), entry[4]) for entry in entries))
+            if not result:
+                result = socket.gaierror(socket.EAI_NONAME, "no address")
         except OSError as error:
             result = error
         except UnicodeError as error:  # What the idna codec says of a label that is empty or too long.
             result = socket.gaierror(socket.EAI_NONAME, f"{error}")
+        except Exception as error:  # Programs put a getaddrinfo() of their own there.
+            result = socket.gaierror(socket.EAI_FAIL, f"{error}")
     found(result)
 
 

@@ -123,13 +123,15 @@ class Securing(Limited):
 
     @computed
     def tls_session(self) -> "ssl.SSLSession | None":
-        """A client's session, for the `session` of another connection.
+        """A client's session, for the `session` of another connection; None until the handshake is done.
 
         With TLS 1.3 a server sends what is needed for that after the handshake: ask when something was
         received.
         """
         tls = self._ac_tls
-        return None if tls is None else tls.negotiated.session
+        if tls is None or tls.negotiated.version() is None:  # OpenSSL fails to copy half of a session.
+            return None
+        return tls.negotiated.session
 
     # -- what the channel is told --------------------------------------------------------------------
 

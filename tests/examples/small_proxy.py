@@ -6,6 +6,7 @@ It is on sockets that don't block, and does what can be done whenever it is told
 import base64
 import contextlib
 import socket
+import ssl
 from collections.abc import Generator
 
 #: Of the address that a proxy of SOCKS5 says to have bound: its kind, and the rest of it.
@@ -20,7 +21,8 @@ class SmallProxy:
     """Serves one connection.
 
     Args:
-        kind: "socks5" or "http".
+        kind: "socks5", "http", or "https" for CONNECT by TLS.
+        tls: the context for "https".
         login: the name and the password that it wants.
         refuses: whether it refuses to connect.
         piece: bytes that it sends in one step at most.
@@ -39,6 +41,7 @@ class SmallProxy:
         ends_after: int | None = None,
         waits: bool = False,
         bound: str = "IPv4",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
@@ -46,7 +49,7 @@ class SmallProxy:
         if login is not None:
             self.url = self.url.replace("//", "//{}:{}@".format(*login))
         self._login, self._refuses, self._piece, self._waits = login, refuses, piece, waits
-        self._ends_after, self._bound = ends_after, bound
+        self._ends_after, self._bound, self._tls = ends_after, bound, tls
         self._dialogue = self._socks5() if kind == "socks5" else self._http()
         self.asked_for: tuple[str, int] | None = None
         self._near: socket.socket | None = None
@@ -54,6 +57,8 @@ class SmallProxy:
         self._from_near = self._to_near = self._to_far = b""
         self.sent = 0
         self.ended = False
+        #: Who has sent all; whether that was passed on.
+        self._ended_ones: dict[socket.socket | None, bool] = {}
 
     def close(self) -> None:
         for sock in self.listener, self._near, self._far:
@@ -69,23 +74,50 @@ class SmallProxy:
                 self._near = self.listener.accept()[0]
                 self._near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._near.setblocking(False)
+                if self._tls is not None:
+                    self._near = self._tls.wrap_socket(
+                        self._near, server_side=True, do_handshake_on_connect=False
+                    )
             return
-        self._from_near += received(self._near)
+        self._from_near += self._received(self._near)
         if self._far is None:
             next(self._dialogue, None)
         if self._far is not None:
             self._to_far, self._from_near = self._to_far + self._from_near, b""
-            came = received(self._far)
+            came = self._received(self._far)
             self._to_near += came
             self._waits = self._waits and not came
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
                 self._to_far = self._to_far[self._far.send(self._to_far) :]
         if not self._waits or self._far is None:
             self._answer(self._near)
+        self._pass_ends_on(self._near)
+
+    def _received(self, sock: socket.socket) -> bytes:
+        with contextlib.suppress(BlockingIOError, ConnectionResetError, ssl.SSLError):
+            data = sock.recv(65_536)
+            if not data and self._far is not None and self._near is not None:
+                self._ended_ones.setdefault(sock, False)
+            return data
+        return b""
+
+    def _pass_ends_on(self, near: socket.socket) -> None:
+        """Have who has sent all be followed by an end."""
+        if self._ended_ones.get(near) is False and self._far is not None and not self._to_far:
+            self._ended_ones[near] = True
+            with contextlib.suppress(OSError):
+                self._far.shutdown(socket.SHUT_WR)
+        if self._ended_ones.get(self._far) is False and not self._to_near:
+            self._ended_ones[self._far] = True
+            with contextlib.suppress(OSError):
+                if isinstance(near, ssl.SSLSocket):
+                    near.unwrap()
+                else:
+                    near.shutdown(socket.SHUT_WR)
 
     def _answer(self, near: socket.socket) -> None:
         limit = self._piece if self._ends_after is None else min(self._piece, self._ends_after - self.sent)
-        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError, ssl.SSLError):
             sent = near.send(self._to_near[:limit])
             self.sent += sent
             self._to_near = self._to_near[sent:]
@@ -155,9 +187,3 @@ class SmallProxy:
         host, _, port = target.rpartition(":")
         self._to_near += HINTS + (REFUSED if self._refuses else ESTABLISHED)
         self._reach(host.strip("[]"), int(port))
-
-
-def received(sock: socket.socket) -> bytes:
-    with contextlib.suppress(BlockingIOError, ConnectionResetError):
-        return sock.recv(65_536)
-    return b""

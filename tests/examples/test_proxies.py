@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -47,7 +48,9 @@ def example() -> Any:
 
 
 proxies = example()
-KINDS = ["socks5", "http"]
+KINDS = ["socks5", "http", "https"]
+#: By which a proxy can be had as a program.
+PLAIN_KINDS = ["socks5", "http"]
 
 
 # -- clients -------------------------------------------------------------------------------------------------
@@ -124,9 +127,10 @@ class Greeting(Lines):
 @contextmanager
 def scene(kind: str, far: Callable[..., Any] = Greeting, tls: Any = None, **how: Any) -> Iterator[Any]:
     """A map, a proxy, and the port of a far end."""
+    its_tls = server_context("127.0.0.1") if kind == "https" else None
     with (
         a_map() as channels,
-        closing(SmallProxy(kind, **how)) as proxy,
+        closing(SmallProxy(kind, tls=its_tls, **how)) as proxy,
         create_server(far, ("127.0.0.1", 0), map=channels, tls=tls) as server,
     ):
         yield channels, proxy, server.addresses[0][1]
@@ -135,7 +139,7 @@ def scene(kind: str, far: Callable[..., Any] = Greeting, tls: Any = None, **how:
 def through(
     proxy: SmallProxy, channel: Any, port: int, host: str = "localhost", url: str | None = None
 ) -> Any:
-    return proxies.connect_through(url or proxy.url, channel, host, port)
+    return proxies.connect_through(url or proxy.url, channel, host, port, tls=shared_context(False))
 
 
 # -- what goes well ------------------------------------------------------------------------------------------
@@ -271,6 +275,71 @@ def test_a_proxy_that_hangs_up_at_any_byte_is_told(kind: str, length: int) -> No
             assert proxy.sent == ends_after
 
 
+def test_a_proxy_by_tls_that_hangs_up_at_any_byte_is_told() -> None:
+    for ends_after in range(1, len(HINTS + ESTABLISHED), 7):
+        with scene("https", ends_after=ends_after) as (channels, proxy, port):
+            client = Chat(channels)
+            tunnel = through(proxy, client, port)
+            turn_until(channels, lambda: client.closing, proxy.step)  # noqa: B023
+            assert "without close_notify" in str(client.error)
+            assert (client.lines, client.events, tunnel.closing) == ([], [client.error], True)
+
+
+def test_a_proxy_whose_certificate_is_refused_is_told_and_gets_no_password() -> None:
+    with scene("https", login=("me", "secret")) as (channels, proxy, port):
+        client = Chat(channels)
+        through(proxy, client, port, url=proxy.url.replace("127.0.0.1", "localhost"))
+        turn_until(channels, lambda: client.closing, proxy.step)
+        assert isinstance(client.error, ssl.SSLCertVerificationError)
+        assert proxy.asked_for is None
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_by_tls_a_lot_is_passed_on_both_ways_and_so_is_the_end(each_engine: str, tls: bool) -> None:
+    class Large(Greeting):
+        def found_terminator(self) -> None:
+            super().found_terminator()
+            self.close_when_done()
+
+    with scene("https", Large, tls=server_context("localhost") if tls else None) as (channels, proxy, port):
+        client: Any = Chat(channels)
+
+        def begin() -> None:
+            if tls:
+                client.start_tls(shared_context(False), server_side=False, server_hostname="localhost")
+            client.push(b"x" * 3_000_000 + b"\n")
+
+        client.begin = begin
+        through(proxy, client, port)
+        turn_until(channels, lambda: client.closing, proxy.step)
+        assert client.lines == [b"hello", b"X" * 3_000_000]
+        assert client.events == ["connect", *(["established"] if tls else []), "close"]
+        turn_until(channels, lambda: len(channels) == 1, proxy.step)
+
+
+def test_by_tls_a_channel_that_closes_does_not_wait_for_the_far_end() -> None:
+    class Deaf(Greeting):
+        def handle_eof(self) -> None:
+            """Stay."""
+
+    with scene("https", Deaf) as (channels, proxy, port):
+        client = Chat(channels)
+        through(proxy, client, port)
+        turn_until(channels, lambda: client.lines, proxy.step)
+        client.close()
+        turn_until(channels, lambda: len(channels) == 2, proxy.step)
+
+
+def test_by_tls_nothing_is_left_when_the_channel_ends() -> None:
+    with scene("https") as (channels, proxy, port):
+        client = Chat(channels)
+        through(proxy, client, port)
+        turn_until(channels, lambda: client.lines, proxy.step)
+        client.push(b"last\n")
+        client.close_when_done()
+        turn_until(channels, lambda: len(channels) == 1, proxy.step)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_proxy_that_is_not_there_is_told(kind: str) -> None:
     with a_map() as channels:
@@ -326,7 +395,7 @@ def test_an_exception_of_handle_connect_is_the_channel_s() -> None:
 def test_what_is_no_proxy_is_named(url: str) -> None:
     with (
         a_map() as channels,
-        pytest.raises(ValueError, match="wanted socks5://host:port or http://host:port"),
+        pytest.raises(ValueError, match="wanted socks5://host:port, http://host:port or https://"),
     ):
         proxies.connect_through(url, Chat(channels), "localhost", 1)
 
@@ -436,7 +505,7 @@ def fetch(*arguments: str, authority: str | None = None) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLAIN_KINDS)
 def test_the_program_fetches_by_a_proxy_that_is_not_ours(kind: str, page: ThreadingHTTPServer) -> None:
     with pproxy(kind) as url:
         status, printed = fetch(url, "localhost", str(page.server_port))
@@ -445,7 +514,7 @@ def test_the_program_fetches_by_a_proxy_that_is_not_ours(kind: str, page: Thread
         assert fetch(url, "localhost", str(page.server_port))[0] == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLAIN_KINDS)
 def test_the_program_speaks_tls_with_the_far_end(kind: str, page: ThreadingHTTPServer) -> None:
     context = server_context("localhost")
     page.socket = context.wrap_socket(page.socket, server_side=True)
