@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,11 +23,18 @@ class Background:
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="antiphon.background", daemon=True)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="antiphon.background", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ending:
+            with suppress(KeyboardInterrupt, SystemExit):  # A coroutine's: its channel's loop raises it.
+                self.loop.run_forever()
 
     def end(self) -> None:
         """Stop the loop and close it; what runs in it ends where it is."""
+        self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
