@@ -170,6 +170,24 @@ def test_what_is_looked_at_stays_there(run: Run) -> None:
     run(main())
 
 
+def test_asking_for_the_end_changes_nothing(run: Run) -> None:
+    async def main() -> None:
+        for pieces in ([b"one\ntwo\r\n"], [b"one\nt", b"wo\r\n"], [b"one\ntwo\r\nth"]):
+            one = fake((b"\n", b"\r\n"))
+            one.arrive(*pieces)
+            one.incoming.eof_received()
+            batch = await anext(one.stream.batches())
+            assert (batch, one.stream.last_terminator) == ([b"one", b"two"], b"\r\n")
+            assert one.stream.at_eof() is (not pieces[-1].endswith(b"th"))
+            assert one.stream.last_terminator == b"\r\n"
+            one.stream.used(1)
+            assert not one.stream.at_eof()
+            assert await one.stream.read_message() == b"two"
+            one.lose()
+
+    run(main())
+
+
 def test_all_that_was_not_read_may_be_taken(run: Run) -> None:
     async def main() -> None:
         one = fake(b"\n")

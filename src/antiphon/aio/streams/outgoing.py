@@ -100,7 +100,9 @@ class Outgoing:
             self.blocked = True
 
     def end(self) -> None:
-        """Send what there is, and then the end."""
+        """Send what there is, and then the end; nothing once it is closed."""
+        if not self.open:
+            return
         self.flush()
         self._ended, self.open, self.corked = True, False, False
         self.transport.write_eof()

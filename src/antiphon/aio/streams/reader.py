@@ -156,7 +156,7 @@ class Reader:
 
     def at_eof(self) -> bool:
         """Whether the peer has ended, and all that it sent was read."""
-        return self._incoming.ended and not self._arrivals.gathered().size
+        return self._incoming.ended and self._arrivals.is_empty
 
     # -- iterating -------------------------------------------------------------------------------------
 

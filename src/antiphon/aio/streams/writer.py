@@ -54,5 +54,8 @@ class Writer:
         return self._outgoing.transport.can_write_eof()
 
     def write_eof(self) -> None:
-        """Say that nothing more will be sent, behind what was written. The peer may still send."""
+        """Say that nothing more will be sent, behind what was written. The peer may still send.
+
+        After `close()`, or when the connection is lost, nothing happens.
+        """
         self._outgoing.end()
