@@ -175,12 +175,12 @@ def test_an_interrupt_in_a_task_leaves_the_map_s_loop(channels: Any, error: type
 
 def test_a_signal_is_handled_though_nothing_else_happens(channels: Any) -> None:
     hosted, seen = run_in(channels), list[str]()
-    hosted.add_signal_handler(signal.SIGUSR1, seen.append, "signal")
+    hosted.add_signal_handler(signal.SIGTERM, seen.append, "signal")
     turns(channels)
-    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGTERM)
     turns(channels)
     assert seen == ["signal"]
-    hosted.remove_signal_handler(signal.SIGUSR1)
+    hosted.remove_signal_handler(signal.SIGTERM)
     hosted.close()
 
 

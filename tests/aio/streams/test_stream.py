@@ -175,6 +175,12 @@ def test_tls_from_the_beginning(run: Run, contexts: Contexts) -> None:
                 stream.write(b"a" * size + b"\r\n")
                 assert await stream.read_message() == b"A" * size
             assert not stream.can_write_eof()
+            with pytest.raises(
+                NotImplementedError, match="wanted a connection that can end in one direction"
+            ):
+                stream.write_eof()
+            stream.write(b"goes on\r\n")
+            assert await stream.read_message() == b"GOES ON"
 
     run(main())
 
