@@ -1,6 +1,7 @@
 """Reading over real sockets, whose other end is asyncio's own streams."""
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -329,6 +330,24 @@ def test_bytes_are_not_read_until_a_length(run: Run, term: Any) -> None:
             TypeError, match=f"wanted bytes or a tuple of bytes as the terminator, found {term}"
         ):
             await one.stream.read_until(term)
+        one.lose()
+
+    run(main())
+
+
+class Size(enum.IntEnum):
+    TWO = 2
+
+
+@pytest.mark.parametrize("name", ["read_exactly", "peek"])
+@pytest.mark.parametrize("size", ["3", 1.5, None])
+def test_what_is_no_number_of_bytes_is_refused(run: Run, name: str, size: Any) -> None:
+    async def main() -> None:
+        one = fake()
+        one.arrive(b"abc")
+        with pytest.raises(TypeError, match=f"wanted a number of bytes to .*, found {type(size).__name__}: "):
+            await getattr(one.stream, name)(size)
+        assert await getattr(one.stream, name)(Size.TWO) == b"abc"[: 2 if name == "read_exactly" else 3]
         one.lose()
 
     run(main())
