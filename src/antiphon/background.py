@@ -5,12 +5,15 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["background_loop"]
+__all__ = ["GRACE", "background_loop"]
+
+#: Seconds that coroutines get to end in, when they are cancelled because the interpreter ends.
+GRACE: Final = 1.0
 
 _lock = threading.Lock()
 _running: "Background | None" = None
@@ -33,11 +36,25 @@ class Background:
                 self.loop.run_forever()
 
     def end(self) -> None:
-        """Stop the loop and close it; what runs in it ends where it is."""
+        """Stop the loop, cancel what runs in it, which may take GRACE seconds to end, and close it."""
         self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
+        self._cancel_tasks()
         self.loop.close()
+
+    def _cancel_tasks(self) -> None:
+        import asyncio
+
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            waiting = self.loop.create_task(asyncio.wait(tasks, timeout=GRACE))
+            while not waiting.done():
+                with suppress(KeyboardInterrupt, SystemExit):  # A coroutine's, instead of ending.
+                    self.loop.run_until_complete(waiting)
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
 
 def background_loop() -> "asyncio.AbstractEventLoop":

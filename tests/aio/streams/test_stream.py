@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 from typing import Any
 
@@ -146,6 +147,19 @@ def test_one_that_is_forgotten_after_its_loop_says_so_too(run: Run) -> None:
     with pytest.warns(ResourceWarning, match="unclosed <ChatStream"):
         forget()
     assert transport.calls == []
+
+
+def test_it_may_be_asked_and_printed_when_it_is_closed(run: Run) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        stream = await open_connection(sock=near)
+        stream.close()
+        await stream.wait_closed()
+        assert repr(stream).startswith("<ChatStream lost peer=")
+        assert stream.get_extra_info("nothing", "default") == "default"
+        far.close()
+
+    run(main())
 
 
 def test_one_that_is_closed_may_be_forgotten(run: Run) -> None:
