@@ -1,6 +1,7 @@
 """A chat that pauses in a callback is called no more: what it had received comes later, in order, once."""
 
 import itertools
+import socket
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import loop_support
-from antiphon import MessageChannel
+from antiphon import MessageChannel, asyncore
 from chat_support import Chat, Patient, ScriptedSocket, connected, fed, received, turn
 from counts.counters import Copies, steps
 from loop_support import Wires
@@ -99,6 +100,39 @@ def test_what_is_kept_comes_before_what_arrives_in_the_turn_of_resuming(made: An
         channel.resume_reading()
         turn(channel._map, 2)
         assert channel.messages[before:] == [b"pause", b"one", b"two", b"three"]
+
+
+@each_kind
+@pytest.mark.parametrize("pauses", [(b"pause",), (b"pause", b"one", b"two")], ids=["once", "at each"])
+def test_what_is_kept_comes_before_the_end_in_the_turn_of_resuming(made: Any, pauses: Any) -> None:
+    with connected(made) as (channel, peer):
+        pausing_at(channel, *pauses)
+        peer.sendall(b"pause\none\ntwo\nth")
+        turn(channel._map)
+        peer.shutdown(socket.SHUT_WR)
+        for _ in pauses:
+            assert not channel.closing
+            # What comes from another thread is called at the beginning of a turn, which then looks for input.
+            asyncore.get_loop(channel._map).call_soon_threadsafe(channel.resume_reading)
+            turn(channel._map, 2)
+        assert channel.messages == [b"pause", b"one", b"two"]
+        turn(channel._map)
+        assert channel.closing
+
+
+@each_kind
+def test_a_callback_that_closes_behind_a_resumption_has_closed_before_the_end(made: Any) -> None:
+    with connected(made) as (channel, peer):
+        pausing_at(channel, b"pause")
+        ends: list[str] = []
+        channel.handle_close = lambda: ends.append("end")
+        peer.sendall(b"pause\none\ntwo\n")
+        turn(channel._map)
+        peer.shutdown(socket.SHUT_WR)
+        channel.on_found = lambda message: channel.close()
+        asyncore.get_loop(channel._map).call_soon_threadsafe(channel.resume_reading)
+        turn(channel._map, 2)
+        assert (channel.messages, ends) == ([b"pause", b"one"], [])
 
 
 @each_kind

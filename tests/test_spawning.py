@@ -234,6 +234,60 @@ def test_exit_now_in_a_coroutine_leaves_the_loop(wires: Wires, channels: Any) ->
         Engine(channels).until(lambda: False)
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_coroutine_that_ends_the_program_leaves_the_loop_and_others_run(
+    wires: Wires, channels: Any, error: type[BaseException]
+) -> None:
+    async def end() -> None:
+        raise error
+
+    near, _ = wires.pair()
+    channel = Server(near, channels)
+    running = Engine(channels)
+    for _ in range(2):
+        ending = channel.spawn(end())
+        with pytest.raises(error):
+            running.until(lambda: False)
+        assert ending.done
+        assert not channel.reading_paused
+    answers: list[str] = []
+    channel.spawn(asyncio.sleep(0, "answer"), answers.append)
+    running.until(lambda: answers)
+    channel.close()
+
+
+def test_without_its_asyncio_loop_a_coroutine_runs_in_the_background(wires: Wires, channels: Any) -> None:
+    host = asyncio.new_event_loop()
+    aio.attach(channels, host)
+    near, _ = wires.pair()
+    channel = Server(near, channels)
+    host.run_until_complete(asyncio.sleep(0))
+    host.close()
+    answers: list[str] = []
+    channel.spawn(asyncio.sleep(0, "answer"), answers.append)
+    Engine(channels).until(lambda: answers)
+    assert not channel.reading_paused
+    channel.close()
+
+
+def test_a_coroutine_that_cannot_begin_leaves_the_channel_as_it_was(wires: Wires, channels: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ArithmeticError("no tasks today")
+
+    host = asyncio.new_event_loop()
+    host.set_task_factory(refuse)
+    attachment = aio.attach(channels, host)
+    near, _ = wires.pair()
+    channel = Server(near, channels)
+    with pytest.raises(ArithmeticError):
+        channel.spawn(asyncio.sleep(0))
+    assert not channel.reading_paused
+    assert not channel._ac_timers
+    attachment.detach()
+    host.close()
+    channel.close()
+
+
 def test_what_is_no_coroutine_is_refused(wires: Wires, channels: Any) -> None:
     channel, _ = wires.channel(Server, channels)
     with pytest.raises(TypeError, match="wanted a coroutine, found builtin_function_or_method"):

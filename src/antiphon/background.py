@@ -4,12 +4,16 @@ import atexit
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["background_loop"]
+__all__ = ["GRACE", "background_loop"]
+
+#: Seconds that coroutines get to end in, when they are cancelled because the interpreter ends.
+GRACE: Final = 1.0
 
 _lock = threading.Lock()
 _running: "Background | None" = None
@@ -22,14 +26,35 @@ class Background:
         import asyncio  # Takes as long as all the rest of antiphon, and few need it.
 
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="antiphon.background", daemon=True)
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="antiphon.background", daemon=True)
         self._thread.start()
 
+    def _run(self) -> None:
+        while not self._ending:
+            with suppress(KeyboardInterrupt, SystemExit):  # A coroutine's: its channel's loop raises it.
+                self.loop.run_forever()
+
     def end(self) -> None:
-        """Stop the loop and close it; what runs in it ends where it is."""
+        """Stop the loop, cancel what runs in it, which may take GRACE seconds to end, and close it."""
+        self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
+        self._cancel_tasks()
         self.loop.close()
+
+    def _cancel_tasks(self) -> None:
+        import asyncio
+
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            waiting = self.loop.create_task(asyncio.wait(tasks, timeout=GRACE))
+            while not waiting.done():
+                with suppress(KeyboardInterrupt, SystemExit):  # A coroutine's, instead of ending.
+                    self.loop.run_until_complete(waiting)
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
 
 def background_loop() -> "asyncio.AbstractEventLoop":

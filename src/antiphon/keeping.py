@@ -19,6 +19,8 @@ class Keeping(Incoming):
     """Keeps input while it is paused."""
 
     _ac_reading_paused: int
+    #: Whether the loop is to call `_ac_go_on`.
+    _ac_goes_on = False
 
     def _ac_set_aside(self) -> None:
         if self._ac_deaf:
@@ -49,6 +51,7 @@ class Keeping(Incoming):
             if self._ac_loop is None:
                 self._ac_go_on()
             else:  # Whoever resumes it may be in the middle of anything.
+                self._ac_goes_on = True
                 self._ac_loop.call_soon_threadsafe(self._ac_go_on)
 
     def _ac_has_more(self) -> bool:
@@ -57,6 +60,7 @@ class Keeping(Incoming):
 
     def _ac_go_on(self) -> None:
         """Deliver what is left, if somebody else hasn't meanwhile."""
+        self._ac_goes_on = False
         if self._ac_deaf or not self._ac_has_more():
             return
         try:
@@ -64,6 +68,13 @@ class Keeping(Incoming):
         except BaseException:
             self._ac_go_on_later()
             raise
+
+    def _ac_end_input(self) -> None:
+        if self._ac_goes_on:  # A turn that begins by resuming it finds its end before it comes to this call.
+            self._ac_go_on()
+            if self._ac_deaf:  # It is paused again, and finds its end again; or it is closed, or will be.
+                return
+        super()._ac_end_input()
 
     def _ac_go_on_later(self, before: int = sys.maxsize) -> None:
         if self.resumes_after_errors and self._ac_loop is not None and self._ac_has_more():

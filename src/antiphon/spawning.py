@@ -73,7 +73,12 @@ class Spawning:
                 self._ac_spawned = set()
             self._ac_spawned.add(spawned)
             self._ac_pause_reading(BY_COROUTINE)
-        spawned.begin(coroutine, (self._ac_loop or loop_of(self._map)).asyncio_loop)
+        try:
+            spawned.begin(coroutine, (self._ac_loop or loop_of(self._map)).asyncio_loop)
+        except BaseException:
+            coroutine.close()
+            spawned.leave()
+            raise
         return spawned
 
     def _ac_end_answering(self) -> bool:
@@ -113,8 +118,8 @@ class Spawned:
         self._channel, self._then, self._failed = channel, then, failed
 
     def begin(self, coroutine: Coroutine[Any, Any, Any], loop: "asyncio.AbstractEventLoop | None") -> None:
-        """Run the coroutine in `loop`, or in the background for None."""
-        if loop is None:
+        """Run the coroutine in `loop`; in the background for None, or if that was closed."""
+        if loop is None or loop.is_closed():
             import asyncio
 
             self._future = asyncio.run_coroutine_threadsafe(coroutine, background_loop())
@@ -147,11 +152,17 @@ class Spawned:
             if not future.cancelled():
                 self._call_back(future)
         finally:
-            holding = channel._ac_spawned
-            if holding is not None and self in holding:
-                holding.discard(self)
-                if not holding:
-                    channel._ac_resume_reading(BY_COROUTINE)
+            self.leave()
+
+    def leave(self) -> None:
+        """Be none of the channel's coroutines any more, for which it may have to wait."""
+        channel = self._channel
+        channel._ac_timer_group().discard(self)
+        holding = channel._ac_spawned
+        if holding is not None and self in holding:
+            holding.discard(self)
+            if not holding:
+                channel._ac_resume_reading(BY_COROUTINE)
 
     def _call_back(self, future: Any) -> None:
         error = future.exception()

@@ -318,6 +318,30 @@ def test_to_wait_in_another_asyncio_loop_is_refused(wires: Wires) -> None:
     host.close()
 
 
+def test_to_attach_or_detach_in_another_thread_than_the_asyncio_loop_s_is_refused(wires: Wires) -> None:
+    host, channels = new_loop(), wires.map()
+    thread = threading.Thread(target=host.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), host).result(PATIENCE)
+    try:
+        with pytest.raises(RuntimeError, match=r"wanted to attach in the thread of .*call_soon_threadsafe"):
+            attach(channels, host)
+        assert asyncore.get_loop(channels).host is None
+
+        async def attach_there() -> Attachment:
+            return attach(channels)
+
+        attached = asyncio.run_coroutine_threadsafe(attach_there(), host).result(PATIENCE)
+        with pytest.raises(RuntimeError, match="wanted to detach in the thread of"):
+            attached.detach()
+        assert attached.attached
+    finally:
+        host.call_soon_threadsafe(host.stop)
+        thread.join(PATIENCE)
+    attached.detach()
+    host.close()
+
+
 def test_without_an_asyncio_loop_there_is_nothing_to_attach_to() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         attach({})

@@ -1,7 +1,9 @@
 """asyncio code in the turns of `asyncore.loop()`."""
 
 import asyncio
+import os
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Coroutine
@@ -169,6 +171,21 @@ def test_an_interrupt_in_a_task_leaves_the_map_s_loop(channels: Any, error: type
         asyncore.loop(map=channels)
     assert isinstance(task.exception(), error)
     hosted.close()
+
+
+def test_a_signal_is_handled_though_nothing_else_happens(channels: Any) -> None:
+    hosted, seen = run_in(channels), list[str]()
+    hosted.add_signal_handler(signal.SIGTERM, seen.append, "signal")
+    turns(channels)
+    os.kill(os.getpid(), signal.SIGTERM)
+    turns(channels)
+    assert seen == ["signal"]
+    hosted.remove_signal_handler(signal.SIGTERM)
+    hosted.close()
+
+
+def turns(channels: Any) -> None:
+    asyncore.loop(0, map=channels, count=5)
 
 
 def test_a_task_that_runs_the_map_s_loop_takes_no_step_of_its_own(channels: Any) -> None:

@@ -50,7 +50,8 @@ def attach(
         in_thread: whether a thread waits for the channels, also where asyncio could.
 
     Raises:
-        RuntimeError: the map is served by an asyncio loop already, or there is none that runs.
+        RuntimeError: the map is served by an asyncio loop already; there is none that runs; or `loop` runs in
+            another thread.
     """
     channels = asyncore.socket_map if map is None else map
     host = asyncio.get_running_loop() if loop is None else loop
@@ -82,6 +83,7 @@ class Attachment:
         in_thread: bool,
     ) -> None:
         self._channels, self._host, self._poll = channels, host, poll
+        self._check_thread("attach", "have its call_soon_threadsafe() call aio.attach")
         self._loop: Loop = asyncore.get_loop(channels)
         if self._loop.host is not None:
             self._loop.host.check_turn()  # It raises, unless its asyncio loop was closed.
@@ -125,9 +127,14 @@ class Attachment:
             )
 
     def detach(self) -> None:
-        """Leave the channels to `asyncore.loop()` again. They stay open. Again is fine."""
+        """Leave the channels to `asyncore.loop()` again. They stay open. Again is fine.
+
+        Raises:
+            RuntimeError: the asyncio loop runs in another thread.
+        """
         if not self._attached:
             return
+        self._check_thread("detach", "have its call_soon_threadsafe() call this")
         self._attached = False
         self._loop.wake()
         self._wait.end()
@@ -212,6 +219,11 @@ class Attachment:
     def _tell_turned(self) -> None:
         if self._turning is not None and not self._turning.done() and not self._host.is_closed():
             self._turning.set_result(None)
+
+    def _check_thread(self, wanted: str, instead: str) -> None:
+        host = self._host
+        if host.is_running() and asyncio._get_running_loop() is not host:
+            raise RuntimeError(f"wanted to {wanted} in the thread of {host!r}, found another: {instead}")
 
     def _check_host(self) -> None:
         if asyncio.get_running_loop() is not self._host:

@@ -87,7 +87,8 @@ class HostedLoop(asyncio.SelectorEventLoop):
             self.run_forever()
         finally:
             self._ac_is_stepping = False
-            if self._ac_is_asked:
+            # Signals and other threads ask without call_soon, and their wakeup may have been read by now.
+            if self._ac_is_asked or self._ready:  # type: ignore[attr-defined] # asyncio's own, not in typeshed
                 self._ac_ask()
             self._ac_set_timer()
 

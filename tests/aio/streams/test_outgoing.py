@@ -192,6 +192,31 @@ def test_after_closing_nothing_is_sent(run: Run) -> None:
     run(main())
 
 
+def test_after_closing_no_end_is_sent_either(run: Run) -> None:
+    async def main() -> None:
+        one = fake()
+        one.stream.close()
+        one.stream.write_eof()
+        assert one.transport.calls == ["close"]
+        one.stream.write(b"dropped")
+        one.lose()
+        one.stream.write_eof()
+        assert one.transport.calls == ["close"]
+
+    run(main())
+
+
+def test_the_end_is_sent_once(run: Run) -> None:
+    async def main() -> None:
+        one = fake()
+        one.stream.write_eof()
+        one.stream.write_eof()
+        assert one.transport.calls == ["write_eof"]
+        one.lose()
+
+    run(main())
+
+
 def test_aborting_drops_what_waits(run: Run) -> None:
     async def main() -> None:
         one = fake()

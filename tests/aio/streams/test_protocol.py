@@ -339,6 +339,38 @@ def test_what_a_reader_waits_for_may_be_longer(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("size", [0, 3], ids=["looking", "reading bytes"])
+def test_what_was_looked_at_counts_as_unread(run: Run, size: int) -> None:
+    async def main() -> None:
+        one = fake(read_ahead=10)
+        for _ in range(4):
+            one.arrive(b"abcd")
+            await one.stream.peek(0)
+            await one.stream.read_exactly(size)
+        assert (one.transport.calls == ["pause"]) is (size == 0)
+        one.arrive(b"abcdef")
+        assert one.transport.calls == ["pause"]
+        one.lose()
+
+    run(main())
+
+
+def test_a_slow_reader_of_lengths_and_bytes_slows_its_peer_down(run: Run) -> None:
+    async def main() -> None:
+        one = fake(read_ahead=50)
+        for _ in range(20):
+            one.arrive(b"3\r\nabc" * 2)
+            size = int(await one.stream.read_message())
+            assert await one.stream.read_exactly(size) == b"abc"
+            if one.transport.calls:
+                break
+        assert one.transport.calls == ["pause"]
+        assert len(one.stream.take_buffer()) < 50 + 12
+        one.lose()
+
+    run(main())
+
+
 def test_another_transport_begins_without_a_pause(run: Run) -> None:
     async def main() -> None:
         one = fake(read_ahead=1)

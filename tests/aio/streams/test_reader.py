@@ -1,6 +1,7 @@
 """Reading over real sockets, whose other end is asyncio's own streams."""
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -170,6 +171,24 @@ def test_what_is_looked_at_stays_there(run: Run) -> None:
     run(main())
 
 
+def test_asking_for_the_end_changes_nothing(run: Run) -> None:
+    async def main() -> None:
+        for pieces in ([b"one\ntwo\r\n"], [b"one\nt", b"wo\r\n"], [b"one\ntwo\r\nth"]):
+            one = fake((b"\n", b"\r\n"))
+            one.arrive(*pieces)
+            one.incoming.eof_received()
+            batch = await anext(one.stream.batches())
+            assert (batch, one.stream.last_terminator) == ([b"one", b"two"], b"\r\n")
+            assert one.stream.at_eof() is (not pieces[-1].endswith(b"th"))
+            assert one.stream.last_terminator == b"\r\n"
+            one.stream.used(1)
+            assert not one.stream.at_eof()
+            assert await one.stream.read_message() == b"two"
+            one.lose()
+
+    run(main())
+
+
 def test_all_that_was_not_read_may_be_taken(run: Run) -> None:
     async def main() -> None:
         one = fake(b"\n")
@@ -311,6 +330,24 @@ def test_bytes_are_not_read_until_a_length(run: Run, term: Any) -> None:
             TypeError, match=f"wanted bytes or a tuple of bytes as the terminator, found {term}"
         ):
             await one.stream.read_until(term)
+        one.lose()
+
+    run(main())
+
+
+class Size(enum.IntEnum):
+    TWO = 2
+
+
+@pytest.mark.parametrize("name", ["read_exactly", "peek"])
+@pytest.mark.parametrize("size", ["3", 1.5, None])
+def test_what_is_no_number_of_bytes_is_refused(run: Run, name: str, size: Any) -> None:
+    async def main() -> None:
+        one = fake()
+        one.arrive(b"abc")
+        with pytest.raises(TypeError, match=f"wanted a number of bytes to .*, found {type(size).__name__}: "):
+            await getattr(one.stream, name)(size)
+        assert await getattr(one.stream, name)(Size.TWO) == b"abc"[: 2 if name == "read_exactly" else 3]
         one.lose()
 
     run(main())

@@ -51,6 +51,87 @@ def test_a_connection_is_closed_when_its_handler_ends_behind_what_was_written(ru
     run(main())
 
 
+def test_serving_for_ever_ends_when_the_server_is_closed_and_its_handlers_have_ended(run: Run) -> None:
+    async def main() -> None:
+        server = await start_server(echo, "127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve_forever())
+        async with await client(server) as stream:
+            stream.write(b"one\r\n")
+            assert await stream.read_message() == b"one"
+            server.close()
+            await turns(10)
+            assert not serving.done()
+            stream.write(b"two\r\n")
+            assert await stream.read_message() == b"two"
+        with pytest.raises(asyncio.CancelledError, match="was closed"):
+            await serving
+
+    run(main())
+
+
+def test_closing_with_grace_is_not_cut_short_by_who_serves_for_ever(run: Run) -> None:
+    ended: list[str] = []
+
+    async def work(stream: ChatStream) -> None:
+        stream.write(b"begun\r\n")
+        await asyncio.sleep(0.05)
+        ended.append("work")
+
+    async def main() -> None:
+        server = await start_server(work, "127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve_forever())
+        async with await client(server) as stream:
+            assert await stream.read_message() == b"begun"
+            await server.shutdown(None)
+        assert ended == ["work"]
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    run(main())
+
+
+def test_who_serves_for_ever_after_closing_and_is_cancelled_cancels_the_handlers(run: Run) -> None:
+    async def main() -> None:
+        server = await start_server(echo, "127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve_forever())
+        async with await client(server) as stream:
+            stream.write(b"one\r\n")
+            assert await stream.read_message() == b"one"
+            server.close()
+            await turns()
+            serving.cancel()
+            assert [message async for message in stream] == []
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    run(main())
+
+
+def test_a_server_is_served_for_ever_once_and_not_after_it_was_closed(run: Run) -> None:
+    async def main() -> None:
+        server = await start_server(echo, "127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve_forever())
+        await turns()
+        with pytest.raises(RuntimeError, match=r"found <ChatServer serving .* served for ever"):
+            await server.serve_forever()
+        server.close()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        for serve in (server.serve_forever, server.start_serving):
+            with pytest.raises(RuntimeError, match="wanted a server that is open, found <ChatServer closed"):
+                await serve()
+
+    run(main())
+
+
+def test_a_server_that_has_not_begun_to_serve_says_so(run: Run) -> None:
+    async def main() -> None:
+        async with await start_server(echo, "127.0.0.1", 0, start_serving=False) as server:
+            assert repr(server).startswith("<ChatServer idle handlers=0 sockets=")
+
+    run(main())
+
+
 # -- what handlers raise -------------------------------------------------------------------------------
 
 
@@ -129,6 +210,20 @@ def test_a_connection_that_is_lost_behind_its_handler_is_noted(
 
 
 # -- as asyncio.Server ---------------------------------------------------------------------------------
+
+
+def test_what_a_peer_does_is_noted_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        server = ChatServer(echo)
+        one = fake()
+        server.connected(one.incoming)
+        await turns()
+        one.lose(ConnectionResetError(104, "reset"))
+        await turns(5)
+
+    caplog.set_level(logging.INFO, "antiphon.aio")
+    run(main())
+    assert len(caplog.records) == 1
 
 
 def test_it_is_asked_as_a_server_of_asyncio(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 from typing import Any
 
@@ -148,6 +149,19 @@ def test_one_that_is_forgotten_after_its_loop_says_so_too(run: Run) -> None:
     assert transport.calls == []
 
 
+def test_it_may_be_asked_and_printed_when_it_is_closed(run: Run) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        stream = await open_connection(sock=near)
+        stream.close()
+        await stream.wait_closed()
+        assert repr(stream).startswith("<ChatStream lost peer=")
+        assert stream.get_extra_info("nothing", "default") == "default"
+        far.close()
+
+    run(main())
+
+
 def test_one_that_is_closed_may_be_forgotten(run: Run) -> None:
     async def main() -> None:
         one = fake()
@@ -175,6 +189,12 @@ def test_tls_from_the_beginning(run: Run, contexts: Contexts) -> None:
                 stream.write(b"a" * size + b"\r\n")
                 assert await stream.read_message() == b"A" * size
             assert not stream.can_write_eof()
+            with pytest.raises(
+                NotImplementedError, match="wanted a connection that can end in one direction"
+            ):
+                stream.write_eof()
+            stream.write(b"goes on\r\n")
+            assert await stream.read_message() == b"GOES ON"
 
     run(main())
 

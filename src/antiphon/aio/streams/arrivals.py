@@ -24,25 +24,23 @@ class Arrivals:
         ready: the messages that are next.
         sought: what has ended them: the same object as long as a program asks for the same.
         clean: whether nothing is there.
-        later_size: bytes that nobody has looked at.
         discarded: messages that were too long, and passed over.
     """
 
     __slots__ = (
-        "_batch", "_buffer", "_discards", "_ends", "_later", "_limit", "_plain", "_total", "_whole", "clean",
-        "discarded", "later_size", "ready", "sought",
+        "_batch", "_buffer", "_discards", "_ends", "_later", "_later_size", "_limit", "_plain", "_total",
+        "_whole", "clean", "discarded", "ready", "sought",
     )  # fmt: skip
 
     ready: Iterator[bytes]
     sought: Terminator
     clean: bool
-    later_size: int
     discarded: int
 
     def __init__(self, limit: int, discards: bool) -> None:
         self.ready = _NOTHING
         self.sought = None
-        self.later_size = self.discarded = 0
+        self._later_size = self.discarded = 0
         self.clean = True
         self._limit = limit
         self._discards = discards
@@ -60,7 +58,7 @@ class Arrivals:
         """Keep what nobody has asked for."""
         self.clean = False
         self._later.append(data)
-        self.later_size += len(data)
+        self._later_size += len(data)
 
     def add(self, data: bytes) -> None:
         """Keep what a reader of bytes waits for."""
@@ -120,7 +118,7 @@ class Arrivals:
             return not self._plain and self._take()
         data = later[0] if len(later) == 1 else b"".join(later)
         later.clear()
-        self.later_size = 0
+        self._later_size = 0
         return self.split(data)
 
     def hand_over(self, first: bytes) -> list[bytes]:
@@ -168,8 +166,18 @@ class Arrivals:
             for data in self._later:
                 self.add(data)
             self._later.clear()
-            self.later_size = 0
+            self._later_size = 0
         return self._buffer
+
+    @property
+    def size(self) -> int:
+        """Bytes that were not read, without the messages that are ready."""
+        return self._later_size + self._buffer.size
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all was read. What is skipped is nobody's."""
+        return not (self.size or _left(self.ready))
 
     @property
     def last_terminator(self) -> bytes:

@@ -100,7 +100,15 @@ class Outgoing:
             self.blocked = True
 
     def end(self) -> None:
-        """Send what there is, and then the end."""
+        """Send what there is, and then the end; nothing once it is closed.
+
+        Raises:
+            NotImplementedError: the transport can't, as over TLS.
+        """
+        if not self.open:
+            return
+        if not self.transport.can_write_eof():
+            raise NotImplementedError("wanted a connection that can end in one direction, found one over TLS")
         self.flush()
         self._ended, self.open, self.corked = True, False, False
         self.transport.write_eof()

@@ -251,6 +251,6 @@ class StreamProtocol(asyncio.BufferedProtocol):
         arrivals = self.arrivals
         arrivals.keep(data)
         self.armed = None
-        if arrivals.later_size >= self.limits.read_ahead and not self._paused:
+        if not self._paused and arrivals.size >= self.limits.read_ahead:
             self._paused = True
             self.transport.pause_reading()

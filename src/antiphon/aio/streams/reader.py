@@ -25,6 +25,13 @@ def as_message_terminator(terminator: AnyTerminator, limit: int = sys.maxsize) -
     return checked
 
 
+def _check_size(size: object, what: str) -> None:
+    if not isinstance(size, int):
+        raise TypeError(f"wanted a number of bytes to {what}, found {type(size).__name__}: {size!r:.60}")
+    if size < 0:
+        raise ValueError(f"wanted 0 bytes or more to {what}, found {size}")
+
+
 class Reader:
     """The receiving half of a `ChatStream`.
 
@@ -125,10 +132,11 @@ class Reader:
             IncompleteRead: the peer has ended before.
             ConnectionError: the connection is lost.
             RuntimeError: another task waits for input.
+            TypeError: `n` is no int.
             ValueError: `n` is negative.
         """
-        if n < 0:
-            raise ValueError(f"wanted 0 bytes or more to read, found {n}")
+        if type(n) is not int or n < 0:
+            _check_size(n, "read")
         return await self._incoming.exactly(n)
 
     async def peek(self, n: int = 1) -> bytes:
@@ -140,10 +148,11 @@ class Reader:
         Raises:
             ConnectionError: the connection is lost, and nothing is there.
             RuntimeError: another task waits for input.
+            TypeError: `n` is no int.
             ValueError: `n` is negative.
         """
-        if n < 0:
-            raise ValueError(f"wanted 0 bytes or more to look at, found {n}")
+        if type(n) is not int or n < 0:
+            _check_size(n, "look at")
         return await self._incoming.peek(n)
 
     def take_buffer(self) -> bytes:
@@ -156,7 +165,7 @@ class Reader:
 
     def at_eof(self) -> bool:
         """Whether the peer has ended, and all that it sent was read."""
-        return self._incoming.ended and not self._arrivals.gathered().size
+        return self._incoming.ended and self._arrivals.is_empty
 
     # -- iterating -------------------------------------------------------------------------------------
 

@@ -32,8 +32,12 @@ class ChatServer:
         self._handle = handle
         self._loop = asyncio.get_running_loop()
         self._running: dict[asyncio.Task[None], Incoming] = {}
-        self._finishing = False
+        self._finishing = self._serves_forever = False
         self._closed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed.is_set() else "serving" if self.is_serving() else "idle"
+        return f"<{type(self).__name__} {state} handlers={len(self._running)} sockets={self.sockets!r}>"
 
     # -- as asyncio.Server -----------------------------------------------------------------------------
 
@@ -51,16 +55,34 @@ class ChatServer:
         return self._server.is_serving()
 
     async def start_serving(self) -> None:
-        """Accept connections, if it was started with `start_serving=False`."""
+        """Accept connections, if it was started with `start_serving=False`.
+
+        Raises:
+            RuntimeError: it is closed.
+        """
+        if self._closed.is_set():
+            raise RuntimeError(f"wanted a server that is open, found {self!r}")
         await self._server.start_serving()
 
     async def serve_forever(self) -> None:
-        """Accept connections until this is cancelled; then close, and cancel the handlers."""
+        """Accept connections until the server is closed, or this is cancelled.
+
+        Closed, it waits for the handlers to end; cancelled, it closes the server and cancels them.
+
+        Raises:
+            CancelledError: in either case, as with asyncio.
+            RuntimeError: the server is closed already, or served for ever.
+        """
+        if self._serves_forever:
+            raise RuntimeError(f"wanted to serve for ever once, found {self!r} served for ever already")
         await self.start_serving()
+        self._serves_forever = True
         try:
-            await self._loop.create_future()
+            await self.wait_closed()
         finally:
+            self._serves_forever = False
             await self.shutdown(0)
+        raise asyncio.CancelledError("the server was closed")
 
     def close(self) -> None:
         """Accept no more connections. The handlers go on."""
@@ -149,16 +171,19 @@ class ChatServer:
             incoming.finish()
 
     async def _serve(self, stream: ChatStream) -> None:
+        told: Exception | None = None
         try:
             await self._handle(stream)
         except Exception as error:
+            told = error
             self._report(error, stream)
         finally:
             stream.close()
         try:
             await stream.wait_closed()
         except OSError as error:
-            self._report(error, stream)
+            if error is not told:
+                self._report(error, stream)
 
     def _report(self, error: Exception, stream: ChatStream) -> None:
         """Note what a peer does to its connection; all else is the program's."""

@@ -32,7 +32,10 @@ class ChatStream(Reader, Writer):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport knows: "peername", "socket", "ssl_object" and more."""
-        return self._incoming.transport.get_extra_info(name, default)
+        try:
+            return self._incoming.transport.get_extra_info(name, default)
+        except AttributeError:  # uvloop's, when the socket is closed.
+            return default
 
     # -- closing ---------------------------------------------------------------------------------------
 

@@ -54,5 +54,11 @@ class Writer:
         return self._outgoing.transport.can_write_eof()
 
     def write_eof(self) -> None:
-        """Say that nothing more will be sent, behind what was written. The peer may still send."""
+        """Say that nothing more will be sent, behind what was written. The peer may still send.
+
+        After `close()`, or when the connection is lost, nothing happens.
+
+        Raises:
+            NotImplementedError: it can't be said over TLS; `can_write_eof` tells. The stream goes on.
+        """
         self._outgoing.end()
