@@ -322,7 +322,7 @@ def test_to_attach_or_detach_in_another_thread_than_the_asyncio_loop_s_is_refuse
     host, channels = new_loop(), wires.map()
     thread = threading.Thread(target=host.run_forever)
     thread.start()
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), host).result(PATIENCE)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), host).result(aio_support.SECONDS)
     try:
         with pytest.raises(RuntimeError, match=r"wanted to attach in the thread of .*call_soon_threadsafe"):
             attach(channels, host)
@@ -331,13 +331,13 @@ def test_to_attach_or_detach_in_another_thread_than_the_asyncio_loop_s_is_refuse
         async def attach_there() -> Attachment:
             return attach(channels)
 
-        attached = asyncio.run_coroutine_threadsafe(attach_there(), host).result(PATIENCE)
+        attached = asyncio.run_coroutine_threadsafe(attach_there(), host).result(aio_support.SECONDS)
         with pytest.raises(RuntimeError, match="wanted to detach in the thread of"):
             attached.detach()
         assert attached.attached
     finally:
         host.call_soon_threadsafe(host.stop)
-        thread.join(PATIENCE)
+        thread.join(aio_support.SECONDS)
     attached.detach()
     host.close()
 
