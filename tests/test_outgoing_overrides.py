@@ -348,3 +348,19 @@ def test_input_is_delivered_again_on_a_second_connection() -> None:
     channel.set_socket(ScriptedSocket())
     channel.connected = True
     assert fed(channel, b"\ntwo\r\n").messages == [b"\ntwo"]
+
+
+def test_a_producer_is_asked_no_more_when_send_has_closed_the_channel() -> None:
+    class Leaving(Chat):
+        keeps_unsent = True
+
+        def send(self, data: Any) -> int:
+            sent = super().send(data)
+            self.close()
+            return sent
+
+    channel = Leaving(ScriptedSocket())
+    producer = Chunks(bytes(20_000), b"more")
+    channel.push_with_producer(producer)
+    assert producer.calls == 1
+    assert list(channel.producer_fifo) == [producer]

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import get_ident
 from typing import Any, Final, Self
 
@@ -75,6 +75,8 @@ class Endpoint(Securing):
     _ac_deaf: bool
     _ac_backlog: Backlog | None = None
     _ac_census: Census | None = None
+    #: The searches for a name to connect to that go on.
+    _ac_searches: Callable[[], list[Any]]
     _ac_place: Place | None = None
     _ac_paused = False
     #: The thread that has made the socket, until it connects or listens.
@@ -347,10 +349,6 @@ class Endpoint(Securing):
             del error
         if self._ac_socket is sock and not self.closing and not self._ac_searches():
             self.close()
-
-    def _ac_searches(self) -> list[Any]:
-        """The searches for a name to connect to that go on."""
-        return []
 
     @noticed
     def handle_expt_event(self) -> None:

@@ -285,8 +285,6 @@ class Outbox(deque[Any]):
         _close(producer)
 
     def _as_bytes(self, chunk: Any) -> bytes:
-        if type(chunk) is bytes:
-            return chunk
         if isinstance(chunk, str) and self.encoding is not None:
             return chunk.encode(self.encoding)
         if isinstance(chunk, (bytes, bytearray, memoryview)):

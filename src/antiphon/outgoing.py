@@ -138,7 +138,7 @@ class Outgoing(Queueing):
                 return
             if piece is None or not self._ac_send_piece(piece):
                 return
-            if not (self._ac_established or self.connected):
+            if not (self._ac_established or self.connected):  # An overridden send() has closed it.
                 return
             size = min(2 * size, LARGEST_PIECE)
             budget -= len(piece)
