@@ -45,8 +45,8 @@ class Limits(NamedTuple):
 
     def room(self, size: int) -> float:
         """Bytes by which a queue of `size` bytes may grow before it crosses a mark."""
-        marks = [mark for mark in (self.high_water, self.max_outgoing) if mark is not None and mark >= size]
-        return min(marks) - size if marks else inf
+        high, most = self.high_water, inf if self.max_outgoing is None else self.max_outgoing
+        return (most if high is None or size > high or most < high else high) - size
 
     @property
     def low(self) -> int:
@@ -90,7 +90,7 @@ class Flow:
         self.bucket_in: Bucket | None = None
         self.bucket_out: Bucket | None = None
         self._full = False
-        self.room: float = 0
+        self.room: float = limits.room(0)
         self._held = 0
         self._held_at = 0.0
 

@@ -69,6 +69,8 @@ class Queueing(dispatcher):
             made.encoding = self.encoding if self.use_encoding else None
             if present is not None:
                 _append(made, present)
+                if self._ac_guard is not None:
+                    self._ac_guard.room -= len(present)
             if self._ac_outbox is present:
                 self._ac_outbox = made
                 return made
@@ -146,12 +148,12 @@ class Queueing(dispatcher):
                 _append(outbox, data)  # type: ignore[arg-type] # no queue is told by the TypeError
             except TypeError:
                 self._ac_enqueue(data)
+            if (guard := self._ac_guard) is not None:
+                guard.room = room = guard.room - len(data)
+                if room < 0 and self._ac_cork:
+                    self._ac_relieve()
         if not self._ac_cork:
             self._ac_do(self._ac_flush)
-        elif (guard := self._ac_guard) is not None:
-            guard.room = room = guard.room - len(data)
-            if room < 0:
-                self._ac_relieve()
 
     def push_with_producer(self, producer: Any) -> None:
         """Send what `producer.more()` returns, call by call, until that is b"".
@@ -173,9 +175,9 @@ class Queueing(dispatcher):
         self._ac_enqueue(producer)
         if not self._ac_cork:
             self._ac_do(self._ac_flush)
-        elif (guard := self._ac_guard) is not None:
-            guard.room -= weight(producer)
-            if guard.room < 0:
+        elif self._ac_guard is not None:
+            self._ac_guard.room -= weight(producer)
+            if self._ac_guard.room < 0:
                 self._ac_relieve()
 
     def _ac_relieve(self) -> None:
