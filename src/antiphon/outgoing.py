@@ -121,11 +121,13 @@ class Outgoing(Queueing):
         has_rate = guard is not None and guard.bucket_out is not None
         direct = limit is None and not has_rate and self._ac_may_send_directly()
         for _ in range(_SENDS_PER_EVENT):
-            if direct and (sent := self._ac_send_directly(outbox, budget)) is not None:
-                budget -= sent
-                if not sent or budget <= 0:
-                    return
-                continue
+            if direct and outbox and (len(outbox) > 1 or is_unchanged_file(outbox[0])):
+                sent = self._ac_send_directly(outbox, budget)
+                if sent is not None:
+                    budget -= sent
+                    if not sent or budget <= 0:
+                        return
+                    continue
             if guard is not None and has_rate and not (limit := guard.sendable(self, most)):
                 return
             try:
@@ -186,7 +188,7 @@ class Outgoing(Queueing):
         Returns:
             Bytes; 0 if the system took less than it was offered; None if there is no such thing in front.
         """
-        first = outbox[0] if outbox else None
+        first = outbox[0]
         try:
             if is_unchanged_file(first):
                 sent = send_file(self._ac_socket, first, budget)
@@ -194,7 +196,7 @@ class Outgoing(Queueing):
                     note_sent(self, sent)
                 self._ac_note_progress(sent)
                 return sent or None
-            pieces = outbox.take_large() if len(outbox) > 1 else None
+            pieces = outbox.take_large()
             return self._ac_send_several(outbox, pieces) if pieces else None
         except NOT_NOW:
             pass
