@@ -146,6 +146,10 @@ class Flow:
 
     # -- the queue -----------------------------------------------------------------------------------
 
+    def _measure_again(self) -> None:
+        """Have it found out at the next push how much waits."""
+        self.room = 0
+
     def crosses_a_mark(self, channel: Any) -> bool:
         """Whether too much waits, now that there is no room left."""
         size, limits = waiting(channel), self.limits

@@ -73,7 +73,8 @@ class Guard(Flow):
 
     def configure(self, channel: Any, limits: Limits) -> None:
         """Watch `limits` from now on."""
-        self.limits, self.room = limits, 0
+        self.limits = limits
+        self._measure_again()
         self._set_rates(channel, self.loop.now())
         self.is_quick = self.bucket_out is None and channel._ac_tells_input()
         channel._ac_state_changed()

@@ -38,7 +38,7 @@ class PollPoller:
         #: Descriptor -> interest.
         self.watched: dict[int, int] = {}
         #: How often it was told of an interest that it did not know.
-        self.changes = 0
+        self.changes: int = 0
         self._poll: select.poll | _Closed = select.poll()
 
     def watch(self, fd: int, interest: int) -> None:
