@@ -91,7 +91,7 @@ def _crowd(server: Server, count: int, reached: int) -> str:
 
 def use_up_descriptors(server: Server) -> Outcome:
     """More connections than the process may have files."""
-    left = _crowd(server, 300, 240)
+    left = _crowd(server, 300, 255)
     return Outcome(left == "it answers", f"300 connections where 256 files may be open; afterwards {left}")
 
 

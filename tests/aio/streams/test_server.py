@@ -72,17 +72,23 @@ def test_serving_for_ever_ends_when_the_server_is_closed_and_its_handlers_have_e
 def test_closing_with_grace_is_not_cut_short_by_who_serves_for_ever(run: Run) -> None:
     ended: list[str] = []
 
-    async def work(stream: ChatStream) -> None:
-        stream.write(b"begun\r\n")
-        await asyncio.sleep(0.05)
-        ended.append("work")
-
     async def main() -> None:
+        may_end = asyncio.Event()
+
+        async def work(stream: ChatStream) -> None:
+            stream.write(b"begun\r\n")
+            await may_end.wait()
+            ended.append("work")
+
         server = await start_server(work, "127.0.0.1", 0)
         serving = asyncio.create_task(server.serve_forever())
         async with await client(server) as stream:
             assert await stream.read_message() == b"begun"
-            await server.shutdown(None)
+            closing = asyncio.create_task(server.shutdown(None))
+            await turns(10)
+            assert not closing.done()
+            may_end.set()
+            await closing
         assert ended == ["work"]
         with pytest.raises(asyncio.CancelledError):
             await serving
