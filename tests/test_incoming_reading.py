@@ -38,16 +38,16 @@ def test_the_default_size_is_the_one_of_the_documentation() -> None:
     assert sizes_asked(Chat(ScriptedSocket()), 1) == [4096]
 
 
-def test_full_reads_double_the_default_size_up_to_64_kib() -> None:
-    asked = sizes_asked(Chat(ScriptedSocket()), *[10**6] * 7)
-    assert asked == [4096, 8192, 16384, 32768, 65536, 65536, 65536]
+def test_full_reads_double_the_default_size_up_to_256_kib() -> None:
+    asked = sizes_asked(Chat(ScriptedSocket()), *[10**6] * 8)
+    assert asked == [4096, 8192, 16384, 32768, 65536, 131072, 262144, 262144]
 
 
 def test_quiet_channels_fall_back_to_the_default_size() -> None:
     channel = Chat(ScriptedSocket())
     sizes_asked(channel, *[10**6] * 5)
     asked = sizes_asked(channel, *[1] * 7)
-    assert asked == [65536, 32768, 16384, 8192, 4096, 4096, 4096]
+    assert asked == [131072, 65536, 32768, 16384, 8192, 4096, 4096]
 
 
 def test_of_a_long_message_as_much_is_asked_for_as_is_missing() -> None:

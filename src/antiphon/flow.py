@@ -12,7 +12,7 @@ from antiphon.endings import OVERFLOW, OWN, because
 from antiphon.failures import ESCAPING, contain
 from antiphon.outbox import weight
 from antiphon.pollers.base import READ, URGENT, WRITE
-from antiphon.sizes import LARGEST
+from antiphon.sizes import STEADY
 
 __all__ = ["NO_LIMITS", "Flow", "Limits", "call", "waiting"]
 
@@ -23,9 +23,6 @@ FAST_OUT: Final = 4
 NO_READING: Final = FULL | FAST_IN
 
 _EVERYTHING: Final = READ | WRITE | URGENT
-
-#: Bytes that are read at once of a channel with a rate: LARGEST itself is taken for more by a socket of TLS.
-_MOST: Final = LARGEST - 1
 
 
 class Limits(NamedTuple):
@@ -105,7 +102,7 @@ class Flow:
     def receivable(self, channel: Any, size: int) -> int:
         """How many of `size` bytes may be received now, of a channel with a rate."""
         assert self.bucket_in is not None
-        size = min(size, _MOST, self.bucket_in.available(self.loop.now()))
+        size = min(size, STEADY, self.bucket_in.available(self.loop.now()))
         if not size:
             self._hold(channel, FAST_IN)
         return size

@@ -17,7 +17,7 @@ from antiphon.framing import prefix_at_end, resume
 from antiphon.interest import noticed
 from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
-from antiphon.sizes import ADAPTIVE, FIRST, LARGEST, SIZED, adapted
+from antiphon.sizes import ADAPTIVE, FIRST, SIZED, adapted, sized
 
 __all__ = ["FIRST_WINDOW", "Incoming", "position_in"]
 
@@ -88,7 +88,7 @@ class Incoming(Outgoing):
         if type(term) is not bytes:
             term = self._ac_as_terminator(term)
             if isinstance(term, int) and term >= SIZED:
-                self._ac_read_size = min(term, LARGEST)
+                self._ac_read_size = sized(term, self._ac_read_size)
         if term != self.terminator or type(term) is not bytes:  # The same object tells that nothing changed.
             self.terminator = term
 
@@ -428,7 +428,7 @@ class Incoming(Outgoing):
         if self.terminator == missing:  # Unless the callback has set another.
             self.terminator = left = missing - size
             if left >= SIZED:
-                self._ac_read_size = min(left, LARGEST)
+                self._ac_read_size = sized(left, self._ac_read_size)
             elif not left and missing >= SIZED:
                 self._ac_read_size = FIRST
 

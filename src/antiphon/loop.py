@@ -16,6 +16,7 @@ from weakref import WeakSet
 from antiphon import pollers
 from antiphon.draining import Stoppable
 from antiphon.failures import ESCAPING, contain
+from antiphon.heap import keep_large_blocks
 from antiphon.interest import Traits, interest_of, tracked_interest, traits_of
 from antiphon.mirror import Mirror
 from antiphon.outbox import DELIVERING
@@ -32,6 +33,8 @@ Dispatch: TypeAlias = Callable[["Loop", Batch], None]
 
 #: Made ready at import: when it is needed, no file can be opened.
 _make_without_descriptor: Final = pollers.maker("poll" if "poll" in pollers.offered() else "select")
+
+keep_large_blocks()
 
 #: Seconds that a turn waits at most which other threads can't end.
 _DEAF_FOR: Final = 1.0

@@ -17,7 +17,7 @@ from antiphon.endings import OVERFLOW, because
 from antiphon.errors import MessageTooLong
 from antiphon.framing.messages import MessageBuffer
 from antiphon.framing.terminators import Terminator, as_terminator, kind_of
-from antiphon.sizes import FIRST, LARGEST, SIZED
+from antiphon.sizes import FIRST, SIZED, sized
 from antiphon.tls import Securing
 
 __all__ = ["MessageChannel"]
@@ -146,7 +146,7 @@ class MessageChannel(async_chat):
                 self._ac_terminator = _Empty()
                 return
             if term >= SIZED:
-                self._ac_read_size = min(term, LARGEST)
+                self._ac_read_size = sized(term, self._ac_read_size)
         if type(term) is not type(current) or term != current:  # The same object tells that nothing changed.
             self._ac_terminator = term
 
@@ -345,7 +345,7 @@ class MessageChannel(async_chat):
                     self._ac_buffer = None
                     return
                 if buffer.missing >= SIZED:
-                    self._ac_read_size = min(buffer.missing, LARGEST)
+                    self._ac_read_size = sized(buffer.missing, self._ac_read_size)
                 if self._ac_guard is not None:
                     self._ac_guard.left_unfinished(self, has_ended)
                 return

@@ -16,7 +16,6 @@ from typing import Any, Final, NoReturn
 
 from antiphon.errors import WouldBlock
 from antiphon.outbox import LARGEST_PIECE
-from antiphon.sizes import LARGEST
 
 __all__ = ["LARGEST_RECORD", "LATER", "SecureSocket"]
 
@@ -24,9 +23,6 @@ __all__ = ["LARGEST_RECORD", "LATER", "SecureSocket"]
 #: 5246, section 6.2.3).  A smaller recv(2) than that would cut most of a large transfer's in two.
 LARGEST_RECORD: Final = 18_437
 _LARGEST_DATA: Final = 16_384
-#: Bytes that are given at most to who asks for as much as there is (`LARGEST`).  What is large is received in
-#: two thirds of the time by this.
-LARGEST_READ: Final = 262_144
 #: What the records of one large read need besides the data.
 _OVERHEAD: Final = 4096
 #: Bytes encrypted at once: four records.  The buffers of a connection stay as large as they once were.
@@ -93,8 +89,6 @@ class SecureSocket:
         """
         if self._more or not self._reads:
             return self._recv_otherwise(size)
-        if size is LARGEST:
-            size = LARGEST_READ
         try:
             data = self._sock.recv(LARGEST_RECORD if size <= LARGEST_RECORD else size + _OVERHEAD)
         except BlockingIOError:
