@@ -51,7 +51,6 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
     tcp_no_delay = True
 
     def _ac_prepare(self) -> None:
-        asyncore.dispatcher._ac_prepare(self)
         self._ac_data = self._ac_outbox = None
         self._ac_held = 0
         self._ac_read_size = FIRST

@@ -23,7 +23,7 @@ from antiphon.counting import note_received, note_sent
 from antiphon.descriptor import file_wrapper
 from antiphon.dropping import drops
 from antiphon.endings import OWN
-from antiphon.endpoint import strerror
+from antiphon.endpoint import CLOSED, strerror
 from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
@@ -74,9 +74,9 @@ _strerror = strerror
 #: The map of every channel that was given no other.  Programs read it, change it, and replace it.
 socket_map: Any = ChannelMap()
 
-#: Twice for every connection, and much cheaper called by name than through `map[fd] = channel`.
-_join: Final = ChannelMap.__setitem__
-_leave: Final = ChannelMap.__delitem__
+#: To join and to leave a `ChannelMap` as it does itself, for every connection, without a call of it.
+_set: Final = dict.__setitem__
+_delete: Final = dict.__delitem__
 
 
 _observed = False
@@ -236,7 +236,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         self._ac_connected = self._ac_established = True  # The loop asks what it waits for after this.
         if self._ac_tls is not None:  # The socket has come with it.
             self._ac_state_changed()
-        if not self.connected:  # The class has an attribute of its own.
+        if self._ac_hides_connected:
             self._ac_established = False
             self.connected = True
         try:
@@ -248,25 +248,17 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
                 raise
             self.connected = False
 
-    def _ac_state_changed(self) -> None:
-        plain = self._ac_tls is None or self._ac_tls.is_open
-        self._ac_established = (
-            self._ac_connected and plain and not (self._ac_accepting or self._ac_reading_paused)
-        )
-        if self._ac_loop is not None:
-            self._ac_loop.changed(self._fileno)
-        if self._ac_guard is not None:
-            self._ac_established = self._ac_established and self._ac_guard.is_quick
-            self._ac_do(self._ac_look_at_limits)
-
     # -- the map -------------------------------------------------------------------------------------
 
     def add_channel(self, map: Any = None) -> None:
         """Join `map`, or the channel's own."""
         channels = self._map if map is None else map
         if type(channels) is ChannelMap:
-            _join(channels, self._fileno, self)
-            self._ac_loop = channels.loop
+            fd, self._ac_loop = self._fileno, channels.loop
+            if fd in channels:
+                channels.loop.removed(fd)
+            _set(channels, fd, self)
+            channels.loop.added(fd)
             return
         channels[self._fileno] = self
         self._ac_loop = joined = loop_of(channels)
@@ -280,7 +272,8 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         channels = self._map if map is None else map
         if type(channels) is ChannelMap:
             if channels.get(fd) is self:
-                _leave(channels, fd)
+                _delete(channels, fd)
+                channels.loop.removed(fd)
         else:
             if channels.get(fd) is self:
                 del channels[fd]
@@ -387,7 +380,12 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
             self._ac_unguard()
         if self._ac_backlog is not None or self._ac_place is not None:
             self._ac_leave_listener()
-        self._ac_close_socket()
+        if self._ac_socket is not None:
+            try:
+                self._ac_socket.close()
+            except OSError as error:
+                if error.errno not in CLOSED:
+                    raise
 
 
 class dispatcher_with_send(dispatcher):  # noqa: N801 (the name that programs subclass)

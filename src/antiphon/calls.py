@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakMethod
 
 from antiphon.counting import Counts
@@ -46,7 +46,12 @@ class Calls:
         #: Whether a turn has more to do than to wait: set by whatever makes more to do, taken down by a turn.
         self._more_to_do = True
         self._waiting = False
-        self._lock: Any = threading.RLock()
+        self._make_lock()
+
+    def _make_lock(self) -> None:
+        self._lock = lock = cast("Any", threading.RLock())
+        #: Whether this thread is in a turn of this loop. `threading.Condition` asks an RLock likewise.
+        self.in_turn: Callable[[], bool] = lock._is_owned
 
     def wake(self) -> None:
         """End the present wait, if there is one.  Safe in any thread and in a signal handler."""
@@ -87,11 +92,6 @@ class Calls:
         self._pin()
         if self._waiting:
             self.wake()
-
-    def in_turn(self) -> bool:
-        """Whether this thread is in a turn of this loop."""
-        owned: bool = self._lock._is_owned()  # As threading.Condition asks an RLock.
-        return owned
 
     def do(self, callback: Callable[..., Any], *arguments: Any) -> None:
         """Call it here and now if no other thread is in a turn of this loop, else in that thread, soon."""

@@ -68,7 +68,6 @@ class DatagramChannel(dispatcher):
     _ac_queued = 0
 
     def _ac_prepare(self) -> None:
-        dispatcher._ac_prepare(self)
         self._ac_queue_out = deque()
 
     # -- what the program says -----------------------------------------------------------------------

@@ -6,21 +6,22 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Hashable
+from inspect import getattr_static
 from threading import get_ident
 from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
 from antiphon.errors import is_would_block
-from antiphon.interest import noticed, watched
+from antiphon.interest import Watched, noticed, watched
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
 from antiphon.tls import Securing
 
-__all__ = ["Endpoint", "strerror"]
+__all__ = ["CLOSED", "Endpoint", "strerror"]
 
 
 #: What close(2) may say of a descriptor that it has closed, or that is gone.  It must not be called again.
-_CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
+CLOSED: Final = frozenset({errno.ENOTCONN, errno.EBADF, errno.EINTR, errno.ECONNRESET})
 #: The connection is being made.  An interrupted connect(2) goes on (POSIX).
 _IN_PROGRESS: Final = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 #: What Windows says instead.  Elsewhere, EAGAIN is the end of the attempt: the backlog of a Unix socket is
@@ -96,6 +97,16 @@ class Endpoint(Securing):
     _ac_untracked = False
     _ac_connect_failed = False
 
+    #: What `super().__new__` finds: it looks through a dozen classes, for each channel.
+    _ac_make: Any = object.__new__
+    #: Whether the class has a `connected` of its own.
+    _ac_hides_connected = False
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        cls._ac_make = super().__new__
+        cls._ac_hides_connected = not isinstance(getattr_static(cls, "connected"), Watched)
+
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         """Make the state that every channel has, for classes that never call our `__init__`, or late.
 
@@ -103,17 +114,18 @@ class Endpoint(Securing):
         several times slower. It keeps 29 attributes in the object itself, and puts all of them into a
         dictionary of a kilobyte and a half when there are more: those of the program's own count as well.
         """
-        make = super().__new__
+        make = cls._ac_make
         channel = make(cls) if make is object.__new__ else make(cls, *arguments, **named)
+        channel._fileno = channel._ac_socket = channel._ac_loop = channel._ac_guard = None
+        channel._ac_connected = channel._ac_established = False
+        channel._ac_gone = channel._ac_input_ended = False
+        channel._ac_hung_up = None
+        channel._ac_cork = 0
         channel._ac_prepare()
         return channel
 
     def _ac_prepare(self) -> None:
-        self._fileno = self._ac_socket = self._ac_loop = self._ac_guard = None
-        self._ac_connected = self._ac_established = False
-        self._ac_gone = self._ac_input_ended = False
-        self._ac_hung_up = None
-        self._ac_cork = 0
+        """Make the state that a kind of channel has besides."""
 
     def __repr__(self) -> str:
         words = [f"{type(self).__module__}.{type(self).__qualname__}"]
@@ -127,6 +139,17 @@ class Endpoint(Securing):
             except (TypeError, ValueError):
                 words.append(repr(self.addr))
         return f"<{' '.join(words)} at {id(self):#x}>"
+
+    def _ac_state_changed(self) -> None:
+        plain = self._ac_tls is None or self._ac_tls.is_open
+        self._ac_established = (
+            self._ac_connected and plain and not (self._ac_accepting or self._ac_reading_paused)
+        )
+        if self._ac_loop is not None:
+            self._ac_loop.changed(self._fileno)
+        if self._ac_guard is not None:
+            self._ac_established = self._ac_established and self._ac_guard.is_quick
+            self._ac_do(self._ac_look_at_limits)
 
     def _ac_flush(self) -> None:
         """Send what was pushed while input is being delivered, before something else takes effect."""
@@ -361,15 +384,6 @@ class Endpoint(Securing):
     def handle_accept(self) -> None:
         """Called when connections wait; by default accepts a batch and calls `handle_accepted` for each."""
         self._ac_queue().take(self.handle_accepted)
-
-    def _ac_close_socket(self) -> None:
-        sock = self._ac_socket
-        if sock is not None:
-            try:
-                sock.close()
-            except OSError as error:
-                if error.errno not in _CLOSED:
-                    raise
 
     def handle_drain(self) -> None:
         """Called when the loop is being drained: the channel is to end, when it has sent what it owes.

@@ -18,6 +18,9 @@ class HalfClosing:
     _fileno: Any
     _ac_input_ended = False
     _ac_output_ended = False
+    #: Whether the loop is to have something delivered that came before the end.
+    _ac_goes_on = False
+    _ac_has_gone_on: Callable[[], bool]
     _ac_state_changed: Callable[[], None]
 
     if TYPE_CHECKING:
@@ -54,7 +57,7 @@ class HalfClosing:
 
     def _ac_end_input(self) -> None:
         """The peer has stopped sending."""
-        if self._ac_input_ended:
+        if self._ac_input_ended or (self._ac_goes_on and not self._ac_has_gone_on()):
             return
         self._ac_input_ended = True
         try:

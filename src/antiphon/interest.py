@@ -227,8 +227,8 @@ def tracked_interest(channel: Any, traits: Traits) -> int:
     )
     if (
         traits.writable(channel)
-        and not channel._ac_accepting
         and (traits.writes or not channel._ac_connected)
+        and not channel._ac_accepting
     ):
         interest |= WRITE
     if channel._ac_guard is not None:

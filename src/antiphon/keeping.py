@@ -19,8 +19,6 @@ class Keeping(Incoming):
     """Keeps input while it is paused."""
 
     _ac_reading_paused: int
-    #: Whether the loop is to call `_ac_go_on`.
-    _ac_goes_on = False
 
     def _ac_set_aside(self) -> None:
         if self._ac_deaf:
@@ -69,12 +67,14 @@ class Keeping(Incoming):
             self._ac_go_on_later()
             raise
 
-    def _ac_end_input(self) -> None:
-        if self._ac_goes_on:  # A turn that begins by resuming it finds its end before it comes to this call.
-            self._ac_go_on()
-            if self._ac_deaf:  # It is paused again, and finds its end again; or it is closed, or will be.
-                return
-        super()._ac_end_input()
+    def _ac_has_gone_on(self) -> bool:
+        """Deliver what is left, since a turn that began by resuming the channel has found its end.
+
+        Returns:
+            Whether it hears of that. Paused again, it finds its end again; or it is closed, or will be.
+        """
+        self._ac_go_on()
+        return not self._ac_deaf
 
     def _ac_go_on_later(self, before: int = sys.maxsize) -> None:
         if self.resumes_after_errors and self._ac_loop is not None and self._ac_has_more():

@@ -159,13 +159,13 @@ class Backlog:
             if pair is None:
                 self._batch = 1
                 return
-            _latest = pair
+            connection, address = _latest = pair
             try:  # As hand_over, without the call.
-                accepted(*pair)
+                accepted(connection, address)
             except ESCAPING:
                 raise
             except Exception:
-                self._abandon(pair[0])
+                self._abandon(connection)
             finally:
                 _latest = None, None
             is_open = channel._fileno is not None and (channel._ac_accepting or channel.accepting)

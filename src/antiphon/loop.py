@@ -433,7 +433,7 @@ class Loop(Stoppable, Observable, Parking):
 
     def _leave_parent(self) -> None:
         """In a forked child: an epoll instance is shared with the parent until one has its own (fork(2))."""
-        self._lock = threading.RLock()
+        self._make_lock()
         self._waiting = False
         self._release()
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from antiphon import counting
 from antiphon.asynchat import async_chat
-from antiphon.asyncore import dispatcher
 from antiphon.bounded import PIECES, check_bounds
 from antiphon.counting import note_messages
 from antiphon.endings import OVERFLOW, because
@@ -109,7 +108,6 @@ class MessageChannel(async_chat):
         cls.terminator = _FirstTerminator(_checked_first(cls.terminator, cls.max_message_size))
 
     def _ac_prepare(self) -> None:
-        dispatcher._ac_prepare(self)
         self._ac_outbox = None
         self._ac_read_size = FIRST
         self._ac_deaf = self._ac_writes = False
