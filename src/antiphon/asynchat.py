@@ -28,8 +28,8 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
 
     Attributes:
         ac_in_buffer_size: bytes that one `recv` asks for at most. Left alone, that is 4096 to begin with,
-            twice as much after each full read up to 65,536, and less again when little arrives; of a length
-            of which 16,384 or more are missing, up to as much as is missing.
+            twice as much after each full read up to 262,144, and less again when little arrives; of a length
+            of which 16,384 or more are missing, as much as is missing, up to 65,536 at first.
         ac_out_buffer_size: bytes that one `send` is offered at most. Left alone, all that waits is offered,
             and small chunks of a producer are put together: 4096 bytes first, twice as many after each send
             that was taken whole.
