@@ -38,6 +38,8 @@ _UVLOOP: Final = ("--loop", "uvloop")
 _OURS: Final = "import antiphon"
 _MESSAGES: Final = "from antiphon import MessageChannel"
 _STREAMS: Final = "from antiphon.aio import ChatStream"
+#: Since Python 3.12, as eager tasks.
+_EAGER: Final = "from asyncio import eager_task_factory"
 
 ROWS: Final = (
     Row(LIMIT, scales=True),
@@ -53,11 +55,13 @@ ROWS: Final = (
         _STREAMS + "; import uvloop",
         ours=True,
     ),
+    Row("uvloop coroutine", "asyncio_protocol.py", (*_UVLOOP, "--coroutine"), _EAGER + "; import uvloop"),
     Row("uvloop streams", "asyncio_streams.py", _UVLOOP, "import uvloop"),
     Row("rloop protocol", "asyncio_protocol.py", ("--loop", "rloop"), "import rloop"),
     Row("asyncio protocol", "asyncio_protocol.py", scales=True),
     Row("chatstream", "chatstream.py", needs=_STREAMS, ours=True),
     Row("chatstream batches", "chatstream.py", ("--batches",), needs=_STREAMS, ours=True),
+    Row("asyncio coroutine", "asyncio_protocol.py", ("--coroutine",), _EAGER),
     Row("asyncio streams", "asyncio_streams.py"),
     Row("twisted", "twisted_lines.py", needs="import twisted"),
     Row("tornado", "tornado_streams.py", needs="import tornado"),
