@@ -639,6 +639,27 @@ def test_of_a_long_body_as_much_is_read_as_is_missing() -> None:
     assert list(map(len, channel.messages)) == [100_000]
 
 
+def test_a_line_behind_a_long_body_is_read_like_the_first() -> None:
+    channel = Messages()
+    channel.set_terminator(100_000)
+    channel.actions[bytes(100_000)] = lambda: channel.set_terminator(b"\r\n")
+    channel.socket.script = [bytes(65_536), bytes(100_000 - 65_536), b"x"]
+    for _ in range(3):
+        channel.handle_read_event()
+    assert channel.socket.sizes == [65_536, 100_000 - 65_536, 4096]
+
+
+def test_short_bodies_between_lines_leave_the_size_of_reads_as_it_has_grown() -> None:
+    channel = Messages()
+    channel.actions[b"5"] = lambda: channel.set_terminator(5)
+    channel.actions[b"hello"] = lambda: channel.set_terminator(b"\r\n")
+    channel.set_terminator(b"\r\n")
+    channel.socket.script = [b"5\r\nhello" * 2000]
+    for _ in range(3):
+        channel.handle_read_event()
+    assert channel.socket.sizes == [4096, 8192, 16_384]
+
+
 # -- the package ---------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ its messages are out.
 """
 
 from collections.abc import Iterator
+from operator import length_hint
 from typing import Any, Final
 
 from antiphon import counting
@@ -145,6 +146,8 @@ class MessageChannel(async_chat):
                 return
             if term >= SIZED:
                 self._ac_read_size = sized(term, self._ac_read_size)
+        elif type(current) is int and current >= SIZED:
+            self._ac_read_size = FIRST  # What a read takes along of the next body is copied more often.
         if type(term) is not type(current) or term != current:  # The same object tells that nothing changed.
             self._ac_terminator = term
 
@@ -190,7 +193,7 @@ class MessageChannel(async_chat):
                 self.last_terminator = next(ends)
             self.message_received(message)
             if self._ac_messages is not out or self._ac_terminator is not terminator:
-                left = _left(iterator)
+                left = length_hint(iterator)
                 if left:
                     return len(messages) - left
         self._ac_progress = None
@@ -415,8 +418,8 @@ class MessageChannel(async_chat):
 
     def _ac_used(self) -> int:
         """How many of the messages that are out were delivered; all, if nobody knows but the program."""
-        total = self._ac_own_buffer().total
-        return total if self._ac_progress is None else total - _left(self._ac_progress)
+        left = 0 if self._ac_progress is None else length_hint(self._ac_progress)
+        return self._ac_own_buffer().total - left
 
     def _ac_own_buffer(self) -> MessageBuffer:
         buffer = self._ac_buffer
@@ -465,11 +468,6 @@ class MessageChannel(async_chat):
     def _ac_stop_delivering(self) -> None:
         self._ac_deaf = True
         self._ac_drop()
-
-
-def _left(progress: Any) -> int:
-    left: int = progress.__length_hint__()
-    return left
 
 
 def _checked(term: Any) -> Terminator:
