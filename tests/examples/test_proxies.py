@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loop_support
-from antiphon import MessageChannel, asyncore, create_server
+from antiphon import MessageChannel, asyncore, create_server, secured
 from examples.program import ENVIRONMENT, PROJECT
 from examples.small_proxy import BOUND, ESTABLISHED, HINTS, SmallProxy
 from tls_support import (
@@ -317,7 +317,11 @@ def test_by_tls_a_lot_is_passed_on_both_ways_and_so_is_the_end(each_engine: str,
         turn_until(channels, lambda: len(channels) == 1, proxy.step)
 
 
-def test_by_tls_a_channel_that_closes_does_not_wait_for_the_far_end() -> None:
+def test_by_tls_a_channel_that_closes_waits_for_the_far_end_as_long_as_tls_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secured, "CLOSE_TIMEOUT", 0.05)
+
     class Deaf(Greeting):
         def handle_eof(self) -> None:
             """Stay."""
