@@ -445,7 +445,7 @@ def test_an_epoll_instance_that_was_replaced_is_waited_for(wires: Wires) -> None
             await until(lambda: channel.received == b"1")
             poller: Any = asyncore.get_loop(channels)._poller
             poller._suspects.add(far.fileno())
-            poller._interest[far.fileno()] = 1
+            poller.watched[far.fileno()] = 1
             poller._epoll.register(far.fileno(), 4)  # A ghost: ready for what nobody asked for.
             await until(lambda: poller.generation)
             far.send(b"2")

@@ -154,3 +154,106 @@ def test_a_closed_descriptor_is_reported_before_epoll_comes(
     poller.forget(closed)
     assert waits_until_epoll(poller) < PATIENCE
     assert poller.interest(closed) == 0
+
+
+def come_and_go(poller: AdaptivePoller, ends: list[socket.socket], turns: int) -> None:
+    for _ in range(turns):
+        for end in ends:
+            poller.watch(end.fileno(), READ)
+        poller.wait(0)
+        for end in ends:
+            poller.forget(end.fileno())
+
+
+@pytest.fixture
+def by_epoll(poller: AdaptivePoller, pairs: list[socket.socket]) -> AdaptivePoller:
+    """A poller that has watched many; now it watches the first three."""
+    for end in pairs:
+        poller.watch(end.fileno(), READ)
+    poller.wait(0)
+    assert in_use(poller) is EpollPoller
+    for end in pairs[3:]:
+        poller.forget(end.fileno())
+    return poller
+
+
+def test_few_who_come_and_go_bring_poll_back(by_epoll: AdaptivePoller, pairs: list[socket.socket]) -> None:
+    by_epoll.watch(pairs[1].fileno(), WRITE)
+    open_before = len(os.listdir("/proc/self/fd"))
+    come_and_go(by_epoll, pairs[10:20], 64)
+    assert in_use(by_epoll) is PollPoller
+    assert len(os.listdir("/proc/self/fd")) == open_before - 1
+    assert [by_epoll.interest(end.fileno()) for end in pairs[:4]] == [READ, WRITE, READ, 0]
+    assert by_epoll.wait(0) == [(pairs[1].fileno(), WRITE)]
+
+
+def test_the_wait_that_brings_poll_back_tells_what_is_ready(
+    by_epoll: AdaptivePoller, pairs: list[socket.socket]
+) -> None:
+    by_epoll.watch(pairs[0].fileno(), WRITE)
+    for turn in range(64):
+        by_epoll.watch(pairs[10].fileno(), READ)
+        by_epoll.watch(pairs[11].fileno(), READ)
+        assert by_epoll.wait(0) == [(pairs[0].fileno(), WRITE)], turn
+        by_epoll.forget(pairs[10].fileno())
+        by_epoll.forget(pairs[11].fileno())
+    assert in_use(by_epoll) is PollPoller
+
+
+def test_many_may_come_once_more(by_epoll: AdaptivePoller, pairs: list[socket.socket]) -> None:
+    come_and_go(by_epoll, pairs[10:20], 64)
+    for end in pairs:
+        by_epoll.watch(end.fileno(), READ)
+    by_epoll.wait(0)
+    assert in_use(by_epoll) is EpollPoller
+    assert [by_epoll.interest(end.fileno()) for end in pairs] == [READ] * len(pairs)
+
+
+def test_many_who_come_and_go_keep_epoll(by_epoll: AdaptivePoller, pairs: list[socket.socket]) -> None:
+    come_and_go(by_epoll, pairs[3:], 64)
+    assert in_use(by_epoll) is EpollPoller
+
+
+def test_few_who_are_left_of_many_keep_epoll(by_epoll: AdaptivePoller, pairs: list[socket.socket]) -> None:
+    come_and_go(by_epoll, pairs[3:], 64)
+    for _ in range(PATIENCE):
+        by_epoll.watch(pairs[0].fileno(), READ)
+        by_epoll.wait(0)
+    assert in_use(by_epoll) is EpollPoller
+
+
+def test_few_who_stay_keep_epoll_and_are_not_counted_for_long(
+    by_epoll: AdaptivePoller, pairs: list[socket.socket]
+) -> None:
+    for _ in range(PATIENCE):
+        by_epoll.wait(0)
+    assert in_use(by_epoll) is EpollPoller
+    assert type(by_epoll.wait.__self__) is EpollPoller  # type: ignore[attr-defined]
+
+
+def test_a_file_that_epoll_refuses_goes_along_to_poll(
+    by_epoll: AdaptivePoller, pairs: list[socket.socket]
+) -> None:
+    with open(__file__, "rb") as file:
+        by_epoll.watch(file.fileno(), READ)
+        come_and_go(by_epoll, pairs[10:20], 64)
+        assert in_use(by_epoll) is PollPoller
+        assert by_epoll.wait(0) == [(file.fileno(), READ)]
+        by_epoll.forget(file.fileno())
+
+
+def test_another_thread_may_forget_a_descriptor_while_poll_takes_over(
+    by_epoll: AdaptivePoller, pairs: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = pairs[2].fileno()
+
+    class Interrupted(PollPoller):
+        def watch(self, fd: int, interest: int) -> None:
+            by_epoll.forget(gone)
+            super().watch(fd, interest)
+
+    monkeypatch.setattr(adaptive, "PollPoller", Interrupted)
+    come_and_go(by_epoll, pairs[10:20], 64)
+    assert in_use(by_epoll) is Interrupted
+    assert by_epoll.interest(pairs[0].fileno()) == READ
+    assert by_epoll.interest(gone) == 0

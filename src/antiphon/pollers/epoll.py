@@ -33,17 +33,20 @@ class EpollPoller:
     def __init__(self) -> None:
         """Open an epoll instance; OSError if the kernel refuses (EMFILE)."""
         self._epoll = select.epoll()
-        self._interest: dict[int, int] = {}
-        self._refused: dict[int, int] = {}
+        #: Descriptor -> interest: what is in the kernel's table, and what the kernel refuses to put there.
+        self.watched: dict[int, int] = {}
+        self.refused: dict[int, int] = {}
         self._poll = select.poll()
         self._suspects: set[int] = set()
+        #: How often the kernel was told of another interest.
+        self.changes: int = 0
         #: How often the epoll instance was replaced by another.
         self.generation: int = 0
 
     def watch(self, fd: int, interest: int) -> None:
         """Report `fd` from now on when it is ready for one of `interest`; see `Poller.watch`."""
-        known = self._interest.get(fd)
-        if known == interest or (self._refused and self._refused.get(fd) == interest):
+        known = self.watched.get(fd)
+        if known == interest or (self.refused and self.refused.get(fd) == interest):
             return
         if not 0 < interest <= EVERYTHING:
             check_interest(interest)
@@ -55,13 +58,14 @@ class EpollPoller:
         except (OSError, ValueError) as error:
             self._watch_anyway(fd, interest, error)
         else:
-            self._interest[fd] = interest
-            if self._refused:
+            self.watched[fd] = interest
+            self.changes += 1
+            if self.refused:
                 self._forget_refused(fd)
 
     def _watch_anyway(self, fd: int, interest: int, error: OSError | ValueError) -> None:
         """Watch what the kernel's table has and our notes don't, or the other way round."""
-        self._interest.pop(fd, None)
+        self.watched.pop(fd, None)
         try:
             if isinstance(error, FileExistsError):  # Forgotten as something else, and put back (dup2).
                 self._epoll.modify(fd, interest)
@@ -72,42 +76,42 @@ class EpollPoller:
                 raise error
         except PermissionError:
             self._poll.register(fd, interest)
-            self._refused[fd] = interest
+            self.refused[fd] = interest
         except (OSError, ValueError):
             self._forget_refused(fd)
             raise
         else:
-            self._interest[fd] = interest
+            self.watched[fd] = interest
             self._forget_refused(fd)
 
     def interest(self, fd: int) -> int:
         """What `fd` is watched for; 0 when it is not."""
-        return self._interest.get(fd) or self._refused.get(fd, 0)
+        return self.watched.get(fd) or self.refused.get(fd, 0)
 
     def forget(self, fd: int) -> None:
         """Report `fd` no more; never fails."""
-        if self._interest.pop(fd, None) is not None:
+        if self.watched.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)
             except OSError:  # Closed already (EBADF), or closed and the number in use again (ENOENT).
                 self._suspects.add(fd)
-        elif self._refused:
+        elif self.refused:
             self._forget_refused(fd)
 
     def _forget_refused(self, fd: int) -> None:
-        if self._refused.pop(fd, None) is not None:
+        if self.refused.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """(fd, ready) of the descriptors that are ready within `timeout` seconds; see `Poller.wait`."""
-        if self._refused or self._suspects or (timeout is not None and not 0.0 <= timeout < LONGEST_WAIT):
+        if self.refused or self._suspects or (timeout is not None and not 0.0 <= timeout < LONGEST_WAIT):
             return self._wait_and_see(timeout)
         # The interpreter rounds up to whole milliseconds, the unit of epoll_wait(2).
         return self._epoll.poll(timeout, BATCH)
 
     def _wait_and_see(self, timeout: float | None) -> list[tuple[int, int]]:
         """The same for odd timeouts, and with descriptors that epoll refuses or may report wrongly."""
-        refused = self._poll.poll(0) if self._refused else []
+        refused = self._poll.poll(0) if self.refused else []
         limit = None if timeout is None else max(0.0, min(timeout, LONGEST_WAIT))
         ready = self._epoll.poll(0.0 if refused else limit, BATCH)
         if self._suspects and not self._suspects.isdisjoint(fd for fd, _ in ready):
@@ -119,14 +123,14 @@ class EpollPoller:
         true = [
             (fd, bits)
             for fd, bits in ready
-            if fd not in self._suspects or _is_ready(fd, self._interest.get(fd, 0))
+            if fd not in self._suspects or _is_ready(fd, self.watched.get(fd, 0))
         ]
         if len(true) < len(ready):
             self._epoll.close()
             self._epoll = select.epoll()
             self.generation += 1
             self._suspects.clear()
-            for fd, interest in self._interest.items():
+            for fd, interest in self.watched.items():
                 with suppress(OSError):  # Closed, and to be forgotten yet.
                     self._epoll.register(fd, interest)
         return true
@@ -134,7 +138,7 @@ class EpollPoller:
     @property
     def never_sleeps(self) -> bool:
         """Whether something is always ready, of which the descriptor of the epoll instance tells nothing."""
-        return bool(self._refused)
+        return bool(self.refused)
 
     def fileno(self) -> int:
         """The epoll instance's own descriptor, readable while something is ready.
@@ -147,8 +151,8 @@ class EpollPoller:
     def close(self) -> None:
         """Close the epoll instance.  In a forked child this leaves the parent's as it is."""
         self._epoll.close()
-        self._interest.clear()
-        self._refused.clear()
+        self.watched.clear()
+        self.refused.clear()
         self._suspects.clear()
 
 
