@@ -11,6 +11,8 @@ import pytest
 
 import loop_support
 from antiphon import asyncore
+from antiphon import listener as listener_module
+from antiphon.asynchat import async_chat
 from antiphon.listener import EXHAUSTED, LARGEST_BATCH, PAUSE, PEER_GONE
 from antiphon.pollers.base import READ
 from antiphon.testing import FakeClock, SilentPoller
@@ -218,6 +220,100 @@ def test_accept_may_be_overridden(wires: Wires) -> None:
     turn(listener, channels, poller)
     turn(listener, channels, poller)
     assert listener.accepted == ["somebody"]
+
+
+# -- what TCP sends at once --------------------------------------------------------------------------------
+
+
+NO_DELAY = socket.IPPROTO_TCP, socket.TCP_NODELAY
+
+
+class Talking(Listening):
+    """Makes channels of one class after the other."""
+
+    makes: tuple[Any, ...] = ()
+
+    def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
+        self.accepted.append(sock)
+        made = self.makes[len(self.accepted) % len(self.makes)]
+        made(sock, self._map)
+
+
+class Delaying(async_chat):
+    tcp_no_delay = False
+
+
+class Sending(asyncore.dispatcher):
+    tcp_no_delay = True
+
+
+def accepted_for(wires: Wires, *makes: Any) -> tuple[list[bool], int]:
+    """Which of 2 and then 6 connections of a listener have TCP_NODELAY, and how often it was set or taken."""
+    channels = wires.map()
+    listener = wires.listener(Talking, channels)
+    listener.makes = makes
+    calls = 0
+
+    def setsockopt(sock: Any, *option: Any) -> None:
+        nonlocal calls
+        calls += option[:2] == NO_DELAY
+        super(socket.socket, sock).setsockopt(*option)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "setsockopt", setsockopt)
+        for number in 2, 6:
+            clients = [wires.client(listener.socket.getsockname()) for _ in range(number)]
+            spin(channels, 4)
+            assert len(listener.accepted) == len(clients) + 2 * (number == 6)
+    return [bool(sock.getsockopt(*NO_DELAY)) for sock in listener.accepted], calls
+
+
+@pytest.mark.parametrize(
+    ("makes", "found", "calls"),
+    [
+        ([async_chat], [True] * 8, 2 + 1),
+        ([Sending], [True] * 8, 2 + 1),
+        ([asyncore.dispatcher], [False] * 8, 0),
+        ([Delaying], [False] * 8, 0),
+        ([Delaying, async_chat], [True, False] * 4, 1 + 1 + 3),
+    ],
+)
+@pytest.mark.skipif(not listener_module._INHERITED, reason="about Linux")
+def test_a_channel_s_connection_sends_at_once_as_its_class_says(
+    wires: Wires, makes: list[Any], found: list[bool], calls: int
+) -> None:
+    """The listener gets it with the first connection; those that come when its queue was empty have it."""
+    assert accepted_for(wires, *makes) == (found, calls)
+
+
+@pytest.mark.skipif(not listener_module._INHERITED, reason="about Linux")
+def test_those_who_have_waited_before_the_listener_sends_at_once_do_too(wires: Wires) -> None:
+    channels = wires.map()
+    listener = wires.listener(Talking, channels)
+    listener.makes = (async_chat,)
+    for _ in range(7):
+        wires.client(listener.socket.getsockname())
+    spin(channels, 3)
+    assert [sock.getsockopt(*NO_DELAY) for sock in listener.accepted] == [1] * 7
+
+
+def test_where_nothing_is_inherited_it_is_set_for_each(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_INHERITED", False)
+    assert accepted_for(wires, async_chat) == ([True] * 8, 8)
+
+
+def test_a_stand_in_without_options_costs_nobody_the_connection(wires: Wires) -> None:
+    class Optional(Connection):
+        def setsockopt(self, *option: Any) -> None:
+            assert option == (*NO_DELAY, True)
+
+        def setblocking(self, blocking: bool) -> None:
+            pass
+
+    listener, channels, _, poller = scripted(wires, (Optional(), ("192.0.2.1", 1)), made=Talking)
+    listener.makes = (Sending,)
+    turn(listener, channels, poller)
+    assert channels[901].addr == ("192.0.2.1", 1)
 
 
 # -- errors ------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@
 yield.  Everything else is `asyncore.dispatcher`'s.
 """
 
-import socket
 from collections import deque
 from typing import Any
 
@@ -39,8 +38,6 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
             rather than in one send a push.
         keeps_unsent: whether what was still to be sent stays in `producer_fifo` after `close()`, for the next
             connection of the same channel.
-        tcp_no_delay: whether TCP sends what it is given at once (TCP_NODELAY), rather than after what it has
-            sent before was acknowledged. It is read when the channel gets its socket.
         use_encoding: whether `str` may be used for terminators, producers and received data.
         encoding: the encoding of those.
     """
@@ -48,7 +45,7 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
     terminator: Any
     incoming: list[bytes]
     keeps_unsent = False
-    tcp_no_delay = True
+    tcp_no_delay: bool | None = True
 
     def _ac_prepare(self) -> None:
         self._ac_data = self._ac_outbox = None
@@ -61,15 +58,6 @@ class async_chat(Bounded):  # noqa: N801 (the name that programs subclass)
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self.incoming = []
         asyncore.dispatcher.__init__(self, sock, map)
-
-    def set_socket(self, sock: Any, map: Any = None) -> None:
-        """As `dispatcher.set_socket`; TCP is told not to wait for more to send (`tcp_no_delay`)."""
-        asyncore.dispatcher.set_socket(self, sock, map)
-        if self.tcp_no_delay:
-            try:  # noqa: SIM105 (suppress() costs as much as the call, for each connection)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except (OSError, AttributeError):
-                pass  # No TCP, or no socket but what is used as one.
 
     def handle_close(self) -> None:
         """Called once, when the connection has ended or `close_when_done` is through. By default closes."""

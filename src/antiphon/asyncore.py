@@ -22,14 +22,14 @@ from antiphon.connecting import Connecting
 from antiphon.counting import note_received, note_sent
 from antiphon.descriptor import file_wrapper
 from antiphon.dropping import drops
+from antiphon.early import arrival
 from antiphon.endings import OWN
 from antiphon.endpoint import CLOSED, strerror
 from antiphon.errors import NOT_NOW, WouldBlock
 from antiphon.events import failed, handle_each, lost
 from antiphon.failures import ESCAPING, ExitNow
 from antiphon.half_closing import HalfClosing
-from antiphon.interest import noticed
-from antiphon.listener import peer_of
+from antiphon.interest import noticed, patient
 from antiphon.loop import Loop
 from antiphon.maps import ChannelMap, loop_of
 from antiphon.outbox import DELIVERING, Outbox
@@ -239,14 +239,11 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         if self._ac_hides_connected:
             self._ac_established = False
             self.connected = True
-        try:
-            self.addr = peer_of(sock)
-        except OSError as error:
-            # ENOTCONN: not yet connected, or no longer. EINVAL: likewise, on macOS.
-            if error.errno not in (errno.ENOTCONN, errno.EINVAL):
-                self.del_channel(map)
-                raise
-            self.connected = False
+        accepted, address, _ = arrival.latest
+        if accepted is sock:
+            self.addr, arrival.channel = address, self
+        else:
+            self._ac_ask_for_peer(sock, map)
 
     # -- the map -------------------------------------------------------------------------------------
 
@@ -325,6 +322,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
             self._ac_guard.sent = self._ac_guard.loop.moment
         return sent
 
+    @patient
     def recv(self, buffer_size: int) -> bytes:
         """Receive up to `buffer_size` bytes; b"" after `handle_close` when the connection has ended.
 
@@ -334,6 +332,8 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         try:
             data: bytes = (self.socket if self._ac_socket is None else self._ac_socket).recv(buffer_size)
         except NOT_NOW as error:
+            if self._ac_loop is not None:
+                self._ac_loop.counts.vain += 1
             raise WouldBlock(*error.args) from None
         except OSError as error:
             if error.errno in _DISCONNECTED:

@@ -50,7 +50,6 @@ class Connecting(Endpoint):
     #: Of the sockets that it connects with.
     _ac_kind = int(socket.SOCK_STREAM)
     _ac_timers: set[Any] | None
-    del_channel: Callable[[], None]
 
     def connect(
         self,

@@ -21,6 +21,7 @@ class Counts:
         refused: connections that they have turned away.
         closed: channels that have ended, by reason.
         slow: handlers and callbacks that took longer than `slow_callback`.
+        vain: reads that found nothing.
         since: when traffic began to be counted, by the loop's clock; None while it is not.
         received: bytes, while traffic is counted; and so on.
         sent: bytes.
@@ -41,12 +42,14 @@ class Counts:
         "since",
         "slow",
         "turns",
+        "vain",
         "worst",
     )
 
     accepted: int
     refused: int
     slow: int
+    vain: int
     closed: dict[str, int]
     received: int
     sent: int
@@ -56,7 +59,7 @@ class Counts:
     worst: float
 
     def __init__(self) -> None:
-        self.accepted = self.refused = self.slow = 0
+        self.accepted = self.refused = self.slow = self.vain = 0
         self.closed = dict.fromkeys(REASONS, 0)
         self.since: float | None = None
         self._clear()

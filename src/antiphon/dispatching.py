@@ -53,7 +53,8 @@ def as_select_does(functions: Mapping[str, Any]) -> Dispatch:
     """
 
     def dispatch(turning: Loop, batch: Batch) -> None:
-        channels, stale, read = turning.map, turning.stale, functions["read"]
+        channels, stale = turning.map, turning.stale
+        turning.read_one = read = functions["read"]
         watch = turning.watch
         if watch is not None:
             clock, which, limit = watch.clock, watch.which, watch.limit
@@ -103,7 +104,11 @@ def as_poll_does(functions: Mapping[str, Any]) -> Dispatch:
         functions: where `readwrite` is found, called with a channel and the bits of poll(2).
     """
 
+    def read_one(channel: Any) -> None:
+        functions["readwrite"](channel, READ)
+
     def dispatch(turning: Loop, batch: Batch) -> None:
+        turning.read_one = read_one
         channels, stale, readwrite = turning.map, turning.stale, functions["readwrite"]
         watch = turning.watch
         if watch is not None:

@@ -11,8 +11,9 @@ from threading import get_ident
 from typing import Any, Final, Self
 
 from antiphon.admission import Census, Place, adopt, network_of, unadopted
+from antiphon.early import arrival
 from antiphon.errors import is_would_block
-from antiphon.interest import Watched, noticed, watched
+from antiphon.interest import Watched, noticed, patient, watched
 from antiphon.listener import EXHAUSTED, PEER_GONE, Backlog, checked_limit
 from antiphon.outbox import DELIVERING
 from antiphon.tls import Securing
@@ -47,6 +48,9 @@ class Endpoint(Securing):
         connecting: whether it is being made.
         accepting: whether the channel listens.
         closing: whether it was closed.
+        tcp_no_delay: whether TCP sends what it is given at once (TCP_NODELAY), rather than after what it has
+            sent before was acknowledged; None to leave that as it is. It is read when the channel gets its
+            socket.
         max_connections: of a listener, how many of the connections that it accepted may be open at a time.
             When there are as many, the next ones wait in the system's queue. None for any number.
         max_connections_per_peer: how many of them may come from one peer: an IPv4 address, or the first 64
@@ -54,6 +58,7 @@ class Endpoint(Securing):
             address (Unix sockets) have no limit.
     """
 
+    tcp_no_delay: bool | None = None
     max_connections: int | None = None
     max_connections_per_peer: int | None = None
 
@@ -167,6 +172,27 @@ class Endpoint(Securing):
             adopt(self, self._ac_socket)
         if self._ac_tls is not None or type(self._ac_socket) is not socket.socket or self._ac_tls_wanted:
             self._ac_take_tls_along()
+        if (wanted := self.tcp_no_delay) is not None:
+            accepted, _, has_it = arrival.latest
+            if wanted is not (has_it and accepted is self._ac_socket):
+                self._ac_set_no_delay(bool(wanted))
+
+    def _ac_set_no_delay(self, wanted: bool) -> None:
+        sock = self._ac_socket
+        with contextlib.suppress(OSError, AttributeError):  # No TCP, or no socket but what is used as one.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
+            if wanted and arrival.latest[0] is sock:
+                arrival.given = sock
+
+    def _ac_ask_for_peer(self, sock: Any, map: Any) -> None:
+        try:
+            self.addr = sock.getpeername()
+        except OSError as error:
+            # ENOTCONN: not yet connected, or no longer. EINVAL: likewise, on macOS.
+            if error.errno not in (errno.ENOTCONN, errno.EINVAL):
+                self.del_channel(map)
+                raise
+            self.connected = False
 
     def _ac_forget_socket(self) -> None:
         if self.closing and self._ac_reading_paused:
@@ -184,6 +210,10 @@ class Endpoint(Securing):
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
+        raise NotImplementedError
+
+    def del_channel(self, map: Any = None) -> None:
+        """Leave the map."""
         raise NotImplementedError
 
     def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
@@ -284,6 +314,7 @@ class Endpoint(Securing):
 
     # -- events --------------------------------------------------------------------------------------
 
+    @patient
     def handle_read_event(self) -> None:
         """Called by the loop when the socket can be read from; calls the handler for what that means."""
         if self._ac_established:

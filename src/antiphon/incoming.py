@@ -14,7 +14,7 @@ from antiphon.counting import note_messages, observed
 from antiphon.errors import is_would_block
 from antiphon.failures import contain
 from antiphon.framing import prefix_at_end, resume
-from antiphon.interest import noticed
+from antiphon.interest import noticed, patient
 from antiphon.outbox import DELIVERING
 from antiphon.outgoing import Outgoing
 from antiphon.sizes import ADAPTIVE, FIRST, SIZED, adapted, sized
@@ -156,6 +156,7 @@ class Incoming(Outgoing):
         """Whether to wait until the channel can be read from. An override is asked in every turn."""
         return not self._ac_reading_paused
 
+    @patient
     def handle_read(self) -> None:  # noqa: C901 (in one, since it runs for every read)
         """Receive once, and hand over what that completes.
 

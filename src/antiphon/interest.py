@@ -106,12 +106,20 @@ def noticed(function: _Function) -> _Function:
 
 _OWN: Final = "_antiphon_own"
 _UNHANDLED: Final = "_antiphon_unhandled"
+_PATIENT: Final = "_antiphon_patient"
 _STATE: Final = ("connected", "connecting", "accepting")
+_READING: Final = ("handle_read_event", "handle_read", "recv")
 
 
 def unhandled(function: _Function) -> _Function:
     """Mark a default handler that does nothing: an event that would only reach it need not be waited for."""
     setattr(function, _UNHANDLED, True)
+    return function
+
+
+def patient(function: _Function) -> _Function:
+    """Mark a method by which a channel reads, and which bears it if nothing has arrived."""
+    setattr(function, _PATIENT, True)
     return function
 
 
@@ -125,6 +133,7 @@ class Traits:
         tracked: whether the interest of its channels changes only with their state.
         read: the bits that a readable channel waits for; URGENT only where somebody handles it.
         writes: whether a connected channel has any use for being writable.
+        patient: whether its channels bear it to be read from when nothing has arrived.
     """
 
     readable: Any
@@ -132,6 +141,7 @@ class Traits:
     tracked: bool
     read: int
     writes: bool
+    patient: bool
 
 
 _traits: WeakKeyDictionary[type, Traits] = WeakKeyDictionary()
@@ -161,6 +171,7 @@ def _find_out(cls: type, readable: Any, writable: Any) -> Traits:
         tracked=own_state and _is_own(readable) and _is_own(writable),
         read=READ if _ignores(cls, "handle_expt") else READ | URGENT,
         writes=not _ignores(cls, "handle_write"),
+        patient=all(getattr(getattr(cls, name, None), _PATIENT, False) for name in _READING),
     )
 
 

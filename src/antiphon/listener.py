@@ -3,16 +3,19 @@
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from antiphon.admission import Census, unadopted
+from antiphon.early import NOTHING, Early, arrival
 from antiphon.endings import ERROR, because
 from antiphon.failures import ESCAPING, contain
 from antiphon.refusals import Refusals
 from antiphon.reserve import reserve
 
-__all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog", "checked_limit", "peer_of"]
+__all__ = ["EXHAUSTED", "LARGEST_BATCH", "PAUSE", "PEER_GONE", "Backlog", "checked_limit"]
 
 _log = logging.getLogger("antiphon.listener")
 
@@ -50,22 +53,10 @@ PEER_GONE: Final = frozenset(
 
 #: Connections taken from one listener in one turn at most, so that the accepted ones have their turn too.
 LARGEST_BATCH: Final = 64
+#: Whether a connection has the options of TCP that its listener had when the connection was made.
+_INHERITED: Final = sys.platform == "linux"
 #: Seconds that a listener rests when the system is exhausted.
 PAUSE: Final = 1.0
-
-
-#: The connection that is being handed over, and the address that accept(2) gave: getpeername(2) need not.
-_latest: tuple[Any, Any] = (None, None)
-
-
-def peer_of(connection: Any) -> Any:
-    """The address of the other side.
-
-    Raises:
-        OSError: there is none (ENOTCONN).
-    """
-    accepted, address = _latest
-    return address if accepted is connection else connection.getpeername()
 
 
 def checked_limit(name: str, value: Any) -> None:
@@ -103,12 +94,16 @@ class Backlog:
         self._channel = channel
         self._batch = 1
         self._turn = 0
+        #: Whether the listening socket has TCP_NODELAY, and whether all that is accepted came with it.
+        self._has_no_delay = self._gives_no_delay = False
         self._exhausted = self._rests = self._is_full = self._told_full = False
         #: The socket that was last accepted from, and what its connections are made of.
         self._listening: Any = None
         self._made_of: tuple[int, int, int] | None = None
         self.accepted: int = 0
         self._refusals = Refusals(channel)
+        #: What has waited in a long queue is read from at once.
+        self.early: Early = Early(channel)
         #: Refusals that this turn has left, and the turn.
         self._left, self._refusing_in = LARGEST_BATCH, -1
         if isinstance(channel._ac_socket, socket.socket):  # Stand-ins need no descriptors.
@@ -129,6 +124,7 @@ class Backlog:
         """
         if listening is not self._listening:
             self._listening, self._made_of = listening, _made_of(listening)
+            self._has_no_delay = self._gives_no_delay = False
         if self._made_of is None:
             try:
                 connection, address = listening.accept()
@@ -136,7 +132,11 @@ class Backlog:
                 return None
         else:
             family, kind, protocol = self._made_of
-            fd, address = listening._accept()
+            try:
+                fd, address = listening._accept()
+            except BlockingIOError:  # Whoever is in the queue from now on has come after it got the option.
+                self._gives_no_delay = self._has_no_delay
+                raise
             connection = socket.socket(family, kind, protocol, fd)
         self.accepted += 1
         loop = self._channel._ac_loop
@@ -147,36 +147,48 @@ class Backlog:
 
     def take(self, accepted: Callable[..., None]) -> None:
         """Accept a batch and call `accepted(connection, address)` for each; its errors concern that one."""
-        global _latest  # noqa: PLW0603 (one slot of memory)
         channel = self._channel
         loop = channel._ac_loop
         turn = self._turn + 1 if loop is None else loop.turns
         if turn != self._turn + 1:
             self._batch = 1
         self._turn = turn
+        reads_early = self.early.begins(loop, self._batch)
         for _ in range(self._batch):
             pair = channel.accept()
             if pair is None:
                 self._batch = 1
                 return
-            connection, address = _latest = pair
+            connection, address = pair
+            arrival.latest = connection, address, self._gives_no_delay
             try:  # As hand_over, without the call.
                 accepted(connection, address)
+                if arrival.given is connection:
+                    self._give_no_delay()
+                if reads_early:
+                    self.early.read(loop, connection)
             except ESCAPING:
                 raise
             except Exception:
                 self._abandon(connection)
             finally:
-                _latest = None, None
+                arrival.latest, arrival.channel = NOTHING, None
             is_open = channel._fileno is not None and (channel._ac_accepting or channel.accepting)
             if not is_open or channel._ac_reading_paused:
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
 
+    def _give_no_delay(self) -> None:
+        """Have connections come with TCP_NODELAY from now on, so that it need not be given to each."""
+        arrival.given = None
+        if _INHERITED and not self._has_no_delay:
+            with suppress(OSError, AttributeError):
+                self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+                self._has_no_delay = True
+
     def hand_over(self, accepted: Callable[..., None], connection: Any, address: Any) -> None:
         """Call `accepted(connection, address)`; a channel that it makes finds `address` in its `addr`."""
-        global _latest  # noqa: PLW0603 (one slot of memory)
-        _latest = connection, address
+        arrival.latest = connection, address, self._gives_no_delay
         try:
             accepted(connection, address)
         except ESCAPING:
@@ -184,7 +196,7 @@ class Backlog:
         except Exception:
             self._abandon(connection)
         finally:
-            _latest = None, None
+            arrival.latest, arrival.channel = NOTHING, None
 
     def _abandon(self, connection: Any) -> None:
         """Close a connection that nobody took over, with the half-made channel it may have got.

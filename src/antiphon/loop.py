@@ -57,6 +57,8 @@ class Loop(Stoppable, Observable, Parking):
     """
 
     moment: list[float]
+    #: Has a channel handle that it can be read from, in the way of the turn that goes on.
+    read_one: Callable[[Any], None]
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class Loop(Stoppable, Observable, Parking):
         #: What left or came while a batch is being dealt with: its further events of those are stale.
         self.stale: set[int] | None = None
         self._batch = _NOTHING
+        #: The channel that handles an event besides those of the batch.
+        self.served: Any = None
         #: How often it has waited.
         self.turns: int = 0
         self._makes_do = False
@@ -228,7 +232,7 @@ class Loop(Stoppable, Observable, Parking):
                     if have_joined and hasattr(kind, "_ac_find_limits"):
                         limits = kind._ac_find_limits()
                 if have_joined and (limits is not None or getattr(channel, "_ac_limited", False)):
-                    self._guard(channel, limits)
+                    self.guard(channel, limits)
                     if channels.get(fd) is not channel:  # What came instead is for the next turn.
                         continue
                 dirty.discard(fd)
@@ -240,7 +244,7 @@ class Loop(Stoppable, Observable, Parking):
             raise
         return self._patience(timeout) if dirty or self._more_to_do else timeout
 
-    def _guard(self, channel: Any, limits: tuple[Any, ...] | None) -> None:
+    def guard(self, channel: Any, limits: tuple[Any, ...] | None) -> None:
         """Have the limits of a channel watched; whatever is wrong with them ends in that channel."""
         try:
             channel._ac_guard_in(self, limits)
@@ -291,8 +295,7 @@ class Loop(Stoppable, Observable, Parking):
         """Send what the handlers that this turn was begun in have pushed: they wait for the answer."""
         for loop in tuple(_handing_over):
             if loop.in_turn():
-                for fd, _ in loop._batch:
-                    channel: Any = loop.map.get(fd)
+                for channel in (*(loop.map.get(fd) for fd, _ in loop._batch), loop.served):
                     if getattr(channel, "_ac_cork", 0) == DELIVERING:
                         channel._ac_flush()
 

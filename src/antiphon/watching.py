@@ -100,9 +100,17 @@ class Watch:
 
     def look(self, channel: Any, flags: int, took: float) -> None:
         """Tell of a channel (None: there is none) whose handlers took `took` seconds, if that is too long."""
+        backlog = getattr(channel, "_ac_backlog", None)
+        if backlog is not None:  # Of what it has accepted, look_at_arrival() has told.
+            took -= backlog.early.accounted
         if took > self.limit and channel is not None:
             names = " or ".join(handlers_of(channel, flags)) or f"an event of {type(channel).__qualname__}"
             self._tell(names, took, name_of(channel))
+
+    def look_at_arrival(self, listener: Any, channel: Any, took: float) -> None:
+        """Tell of a connection that it took too long to accept, and to deal with what it had sent."""
+        names = [*handlers_of(listener, READ), *(() if channel is None else handlers_of(channel, READ))]
+        self._tell(" or ".join(names) or "accepting", took, name_of(channel or listener))
 
     def look_at(self, callback: Callable[..., Any], arguments: tuple[Any, ...], took: float) -> None:
         """The same for a timer, or for what another thread has asked for."""

@@ -185,13 +185,14 @@ def test_a_connection_of_a_listener_without_limits_enters_no_function_of_the_lim
         "handle_accept",
         "_ac_queue",
         "take",
+        "begins",
         "accept",
         "accept",
         "__init__",
         "__init__",
-        "set_socket",
         "set_socket",
         "socket",
         "_ac_start_afresh",
+        "_ac_set_no_delay",
     ]
     assert "_ac_leave_listener" not in entered
