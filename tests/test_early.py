@@ -216,13 +216,6 @@ class Elsewhere(Line):
         super().__init__(sock, {})
 
 
-class OtherSocket(Line):
-    def __init__(self, sock: Any, map: Any) -> None:
-        super().__init__(sock, map)
-        self.del_channel()
-        self.set_socket(socket.socket(fileno=sock.detach()))
-
-
 @pytest.mark.parametrize(
     "made",
     [
@@ -235,7 +228,6 @@ class OtherSocket(Line):
         ReplacedPredicate,
         ClosedAtOnce,
         Elsewhere,
-        OtherSocket,
     ],
 )
 def test_any_other_channel_is_left_to_the_poller(scene: Scene, made: type) -> None:

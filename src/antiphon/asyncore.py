@@ -239,7 +239,7 @@ class dispatcher(Scheduling, Spawning, HalfClosing, Pausing, Connecting):  # noq
         if self._ac_hides_connected:
             self._ac_established = False
             self.connected = True
-        accepted, address, _ = arrival.latest
+        accepted, address, _, _ = arrival.latest
         if accepted is sock:
             self.addr, arrival.channel = address, self
         else:

@@ -83,11 +83,8 @@ class Bounded(Keeping):
     max_message_size: int | None = None
     overflow_policy: str = CLOSE
 
-    #: Bytes that were handed over of the message that is being received, and the first of them.
-    _ac_size = 0
+    #: The first bytes that were handed over of the message that is being received.
     _ac_beginning = b""
-    #: Whether the program knows that it is too long.
-    _ac_told = False
     #: What ends the message that is being dropped: its delimiter, or how many bytes are missing.
     _ac_dropping: bytes | int | None = None
 
@@ -321,8 +318,3 @@ class Bounded(Keeping):
         self._ac_position = stop
         if stop == len(self._ac_data or b""):
             self._ac_data = None
-
-    def _ac_stop_delivering(self) -> None:
-        Incoming._ac_stop_delivering(self)
-        if self._ac_told or self._ac_size:
-            self._ac_begin_message()

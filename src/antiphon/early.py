@@ -16,7 +16,7 @@ __all__ = ["NOTHING", "SILENT", "Early", "arrival"]
 SILENT: Final = 256
 
 
-NOTHING: Final = None, None, False
+NOTHING: Final = None, None, False, None
 
 
 class Arrival:
@@ -24,17 +24,16 @@ class Arrival:
 
     Attributes:
         latest: its socket, None if there is none; its address as accept(2) gave it, since getpeername(2) need
-            not; whether it came with TCP_NODELAY. In one, since other threads hand over too.
+            not; whether it came with TCP_NODELAY; the backlog that it comes from. In one, since other threads
+            hand over too.
         channel: what was made of it.
-        given: the socket to which its channel has given TCP_NODELAY.
     """
 
-    __slots__ = ("channel", "given", "latest")
+    __slots__ = ("channel", "latest")
 
     def __init__(self) -> None:
-        self.latest: tuple[Any, Any, bool] = NOTHING
+        self.latest: tuple[Any, Any, bool, Any] = NOTHING
         self.channel: Any = None
-        self.given: Any = None
 
 
 arrival: Final = Arrival()
@@ -100,19 +99,18 @@ class Early:
             self._began = self._looked = watch.clock(watch.which)
         return True
 
-    def read(self, loop: Any, connection: Any) -> None:
-        """Have the channel that was made of `connection`, if there is one, handle what has arrived.
+    def read(self, loop: Any) -> None:
+        """Have the channel that was made of a connection, if there is one, handle what has arrived.
 
         Only one that reads by the library's own methods is asked, since these bear it if nothing has.
 
         Args:
             loop: that of the listener, in a batch of events.
-            connection: was accepted and handed over.
         """
         made = arrival.channel
         if type(made) is not self._kind:
             self._look_at(type(made))
-        if self._suits and made._ac_loop is loop and made._ac_socket is connection and not made._ac_untracked:
+        if self._suits and made._ac_loop is loop and not made._ac_untracked:
             if self._limits is not None or made._ac_limited:
                 loop.guard(made, self._limits)
             if made._ac_established:

@@ -173,16 +173,17 @@ class Endpoint(Securing):
         if self._ac_tls is not None or type(self._ac_socket) is not socket.socket or self._ac_tls_wanted:
             self._ac_take_tls_along()
         if (wanted := self.tcp_no_delay) is not None:
-            accepted, _, has_it = arrival.latest
-            if wanted is not (has_it and accepted is self._ac_socket):
-                self._ac_set_no_delay(bool(wanted))
+            accepted, _, has_it, backlog = arrival.latest
+            if accepted is not self._ac_socket:
+                has_it, backlog = False, None
+            if wanted is not has_it:
+                self._ac_set_no_delay(bool(wanted), backlog)
 
-    def _ac_set_no_delay(self, wanted: bool) -> None:
-        sock = self._ac_socket
+    def _ac_set_no_delay(self, wanted: bool, backlog: Backlog | None) -> None:
         with contextlib.suppress(OSError, AttributeError):  # No TCP, or no socket but what is used as one.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
-            if wanted and arrival.latest[0] is sock:
-                arrival.given = sock
+            self._ac_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
+            if wanted and backlog is not None:
+                backlog.give_no_delay()
 
     def _ac_ask_for_peer(self, sock: Any, map: Any) -> None:
         try:

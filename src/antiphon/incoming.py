@@ -56,7 +56,12 @@ class Incoming(Outgoing):
     terminator: Any
     incoming: list[bytes]
     max_message_size: int | None
+    #: Bytes that were handed over of the message that is being received, if the channel has a bound, and
+    #: whether the program knows that it is too long.
+    _ac_size = 0
+    _ac_told = False
     _ac_feed_bounded: Callable[[bytes], None]
+    _ac_begin_message: Callable[[], None]
 
     _ac_data: bytes | None
     _ac_position: Any
@@ -462,6 +467,8 @@ class Incoming(Outgoing):
             self._ac_left = False
             self._ac_data = self._ac_counting = None
             self._ac_held = self._ac_position = 0
+        if self._ac_told or self._ac_size:
+            self._ac_begin_message()
 
 
 #: A call less for each message, where nobody has overridden it.

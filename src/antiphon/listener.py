@@ -160,13 +160,11 @@ class Backlog:
                 self._batch = 1
                 return
             connection, address = pair
-            arrival.latest = connection, address, self._gives_no_delay
+            arrival.latest = connection, address, self._gives_no_delay, self
             try:  # As hand_over, without the call.
                 accepted(connection, address)
-                if arrival.given is connection:
-                    self._give_no_delay()
                 if reads_early:
-                    self.early.read(loop, connection)
+                    self.early.read(loop)
             except ESCAPING:
                 raise
             except Exception:
@@ -178,9 +176,8 @@ class Backlog:
                 return
         self._batch = min(2 * self._batch, LARGEST_BATCH)
 
-    def _give_no_delay(self) -> None:
+    def give_no_delay(self) -> None:
         """Have connections come with TCP_NODELAY from now on, so that it need not be given to each."""
-        arrival.given = None
         if _INHERITED and not self._has_no_delay:
             with suppress(OSError, AttributeError):
                 self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
@@ -188,7 +185,7 @@ class Backlog:
 
     def hand_over(self, accepted: Callable[..., None], connection: Any, address: Any) -> None:
         """Call `accepted(connection, address)`; a channel that it makes finds `address` in its `addr`."""
-        arrival.latest = connection, address, self._gives_no_delay
+        arrival.latest = connection, address, self._gives_no_delay, self
         try:
             accepted(connection, address)
         except ESCAPING:

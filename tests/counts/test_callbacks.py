@@ -194,5 +194,6 @@ def test_a_connection_of_a_listener_without_limits_enters_no_function_of_the_lim
         "socket",
         "_ac_start_afresh",
         "_ac_set_no_delay",
+        "give_no_delay",
     ]
     assert "_ac_leave_listener" not in entered
