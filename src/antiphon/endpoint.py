@@ -84,6 +84,7 @@ class Endpoint(Securing):
     #: The searches for a name to connect to that go on.
     _ac_searches: Callable[[], list[Any]]
     _ac_place: Place | None = None
+    del_channel: Callable[..., None]
     _ac_paused = False
     #: The thread that has made the socket, until it connects or listens.
     _ac_maker = 0
@@ -211,10 +212,6 @@ class Endpoint(Securing):
 
     def set_socket(self, sock: Any) -> None:
         """Use `sock` from now on."""
-        raise NotImplementedError
-
-    def del_channel(self, map: Any = None) -> None:
-        """Leave the map."""
         raise NotImplementedError
 
     def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
