@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 import loop_support
-from antiphon import asyncore, early
+from antiphon import MessageChannel, asyncore, early
 from antiphon.asynchat import async_chat
+from antiphon.counting import Counts
 from antiphon.failures import ExitNow
 from antiphon.pollers.base import READ
+from antiphon.watching import Watch
 from loop_support import Wires, silent_map, spin
 
 wires = loop_support.wires
@@ -118,6 +120,22 @@ def test_those_who_have_waited_are_read_from_as_they_are_accepted(scene: Scene, 
     scene.turn(use_poll=use_poll)
     assert scene.lines == [[], *[[b"line"]] * 6]
     assert [received(client) for client in scene.clients] == [b"", *[LINE] * 6]
+
+
+def test_a_message_channel_is_read_from_too_with_the_limits_that_it_has_by_default(scene: Scene) -> None:
+    class Messages(MessageChannel):
+        def __init__(self, sock: Any, map: Any) -> None:
+            super().__init__(sock, map)
+            self.lines: list[bytes] = []
+
+        def message_received(self, message: bytes) -> None:
+            self.lines.append(message)
+
+    scene.listener.made = Messages
+    scene.connect(*[b"line\r\n"] * 3)
+    scene.turn()
+    scene.turn()
+    assert scene.lines == [[], [b"line"], [b"line"]]
 
 
 def test_each_is_read_from_before_the_next_is_accepted(scene: Scene) -> None:
@@ -437,6 +455,12 @@ def test_a_slow_listener_is_named_without_a_channel_too(
     assert "Lines listening 127.0.0.1:" in first
     assert first.endswith(": Lines.handle_accepted took 0.250 s")
     assert scene.map.loop.stats().slow == 2
+
+
+def test_where_no_handler_is_the_program_s_accepting_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    Watch(0.1, Counts()).look_at_arrival(asyncore.dispatcher(), None, 0.25)
+    [line] = said(caplog)
+    assert line.endswith(": accepting took 0.250 s")
 
 
 def test_without_a_limit_nobody_is_slow(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ __all__ = ["NOTHING", "SILENT", "Early", "arrival"]
 #: Connections that are left to the poller after a batch of which most had sent nothing.
 SILENT: Final = 256
 
-
+#: What `Arrival.latest` is while nothing is handed over.
 NOTHING: Final = None, None, False, None
 
 

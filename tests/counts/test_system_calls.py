@@ -194,9 +194,7 @@ def test_a_connection_costs_what_its_socket_needs_and_no_question(
     assert 10 <= calls.pop("accept") <= 15, "after a connection, two are looked for once"
     expected = dict.fromkeys(["setblocking", "register", "send", "unregister", "close"], 10)
     if no_delay:
-        expected["setsockopt"] = (
-            10 + 1
-        )  # The listener's, of which others inherit it once its queue was empty.
+        expected["setsockopt"] = 10 + 1  # One of the listener, whose queue is never seen empty here.
     assert calls == expected | {"poll": 30, "recv": 20}
 
 
